@@ -1,0 +1,101 @@
+"""A trained network on disk: weights as safetensors, everything else as JSON beside them.
+
+No pickle: opening a checkpoint runs no code. The JSON says what the weights mean (configuration,
+classes, sampling rate, denoising, decision thresholds), where they come from (data manifest,
+training, code version) and the SHA-256 of the weights; loading refuses what does not fit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from ecgnet_lib import __version__
+from ecgnet_lib.errors import ConfigError, EcgnetError
+from ecgnet_lib.labels import DISEASES
+from ecgnet_lib.model import FoundationalECGNet, ModelConfig
+from ecgnet_lib.records import LEADS
+
+DEFAULT = Path(__file__).resolve().parents[1] / "book" / "results" / "weights" / "default.json"
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that nobody ever sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data)
+    os.replace(part, path)
+
+
+def save_checkpoint(model: FoundationalECGNet, path: Path, about: dict) -> None:
+    """Write `path` (.json) and the weights beside it (.safetensors).
+
+    about: plain values; `train_config`, `thresholds`, `triage_cuts`, `denoise`, `data`,
+    `data_manifest` and whatever else explains the weights.
+    """
+    weights = save({k: v.detach().contiguous() for k, v in model.state_dict().items()})
+    head = {
+        "format": 1,
+        "code_version": __version__,
+        "config": model.config.to_dict(),
+        "diseases": list(DISEASES),
+        "leads": list(LEADS),
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    write_atomic(path.with_suffix(".safetensors"), weights)
+    write_atomic(path, (json.dumps(head | about, indent=2) + "\n").encode())
+
+
+def load_checkpoint(path: Path = DEFAULT) -> tuple[FoundationalECGNet, dict]:
+    """Return the network in eval mode and what the JSON says.
+
+    Raises ConfigError when a file is missing, damaged, altered, or made for other classes, leads,
+    or a configuration that this version of the code does not know.
+    """
+    about = read_json(path)
+    for key, ours in (("format", 1), ("diseases", list(DISEASES)), ("leads", list(LEADS))):
+        if about.get(key) != ours:
+            raise ConfigError(
+                f"the checkpoint has another {key}", file=path, expected=ours, found=about.get(key),
+                remedy="use a checkpoint made by this version, or train anew",
+            )  # fmt: skip
+    weights_path = path.with_suffix(".safetensors")
+    try:
+        weights = weights_path.read_bytes()
+    except OSError as error:
+        raise ConfigError("the weights cannot be read", file=weights_path, found=error) from error
+    digest = hashlib.sha256(weights).hexdigest()
+    if digest != about.get("weights_sha256"):
+        raise ConfigError(
+            "the weights are not those that the JSON describes", file=weights_path,
+            expected=about.get("weights_sha256"), found=digest,
+            remedy="restore both files together",
+        )  # fmt: skip
+    try:
+        model = FoundationalECGNet(ModelConfig.from_dict(about["config"]))
+        model.load_state_dict(load(weights))
+    except (EcgnetError, RuntimeError, SafetensorError, TypeError, KeyError) as error:
+        raise ConfigError(
+            "the weights do not fit their configuration", file=path, found=error,
+            remedy="use a checkpoint made by this version, or train anew",
+        ) from error  # fmt: skip
+    return model.eval(), about
+
+
+def read_json(path: Path) -> dict:
+    """Return the JSON object in `path`; ConfigError when it cannot be had."""
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            "the checkpoint cannot be read", file=path, found=error,
+            remedy="give the path of the .json that stands beside the .safetensors",
+        ) from error  # fmt: skip
+    if not isinstance(about, dict):
+        raise ConfigError("the checkpoint is not a JSON object", file=path)
+    return about

@@ -1,0 +1,133 @@
+"""Evaluation: metrics for each class with 95 % intervals from resampling patients.
+
+Thresholds come from the validation set. A class with fewer than 20 positives in the test set is
+"not estimable": the point is printed by nobody, since its interval would say nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import precision_recall_curve
+
+from ecgnet_lib.errors import SignalError
+
+MIN_POSITIVES = 20
+METRICS = ("auc", "average_precision", "precision", "recall", "f1")
+
+
+def best_threshold(truth: np.ndarray, score: np.ndarray) -> float:
+    """Return the threshold with the highest F1 on validation data; 0.5 without positives.
+
+    truth, score: (N,). Predict positive where score >= threshold.
+    """
+    if not truth.any():
+        return 0.5
+    precision, recall, thresholds = precision_recall_curve(truth, score)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    return float(thresholds[np.argmax(f1[:-1])])
+
+
+def weighted_metrics(
+    truth: np.ndarray, score: np.ndarray, decision: np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return every metric of METRICS for R weightings of the same N recordings at once.
+
+    truth, decision: (N,) in {0, 1}; score: (N,); weights: (R, N), how often each recording counts.
+    AUC and average precision judge the score, the others judge the decision. AUC is the
+    Mann-Whitney statistic with ties at one half; average precision is the step sum
+    sum_k (R_k - R_{k-1}) P_k. All equal scikit-learn's with `sample_weight`. A metric that a
+    resample leaves undefined (no positive, say) is NaN there.
+    """
+    order = np.argsort(-score, kind="stable")
+    ranked = score[order]
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # ends of runs of ties
+    positive = (weights * truth)[:, order].cumsum(1)[:, last].astype(float)  # (R, K)
+    negative = (weights * (1 - truth))[:, order].cumsum(1)[:, last].astype(float)
+    n_positive, n_negative = positive[:, -1], negative[:, -1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        gain = np.diff(positive, axis=1, prepend=0.0)
+        rise = np.diff(negative, axis=1, prepend=0.0)
+        below = n_negative[:, None] - negative
+        auc = (gain * (below + 0.5 * rise)).sum(1) / (n_positive * n_negative)
+        flagged = positive + negative
+        at = positive / np.where(flagged > 0, flagged, 1)
+        average_precision = (gain * at).sum(1) / n_positive
+        hits = weights @ (truth * decision)
+        alarms = weights @ decision
+        precision = np.where(alarms > 0, hits / np.maximum(alarms, 1), 0.0)
+        recall = hits / n_positive
+        f1 = 2 * hits / (alarms + n_positive)
+    values = (auc, average_precision, precision, recall, f1)
+    return {m: np.where(n_positive > 0, v, np.nan) for m, v in zip(METRICS, values, strict=True)}
+
+
+def patient_resamples(patients: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Return (R, N) counts: patients drawn with replacement, each with all their recordings."""
+    codes, names = pd.factorize(np.asarray(patients))
+    draws = np.random.default_rng(seed).multinomial(
+        len(names), np.full(len(names), 1 / len(names)), size=resamples
+    )
+    return draws[:, codes]
+
+
+def per_class(
+    truth: pd.DataFrame,
+    scores: pd.DataFrame,
+    decisions: pd.DataFrame,
+    patients: np.ndarray,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return one row a column of `truth` with n, positives, and each metric with its interval.
+
+    truth: (N, K) booleans, missing where unknown; scores: (N, K) probabilities and decisions:
+    (N, K) booleans of the same columns (thresholds fixed beforehand, on validation data);
+    patients: (N,), the unit that is resampled. Columns: n, positives, prevalence, estimable, and
+    for each metric m: m, m_low, m_high (2.5 and 97.5 % of the bootstrap). Raises SignalError when
+    a score is not finite.
+    """
+    if not np.isfinite(scores.to_numpy(float)).all():
+        raise SignalError("a score is NaN or infinite", remedy="look at the model's output")
+    counts = patient_resamples(patients, resamples, seed)
+    rows = {}
+    for name in truth.columns:
+        known = truth[name].notna().to_numpy()
+        y = truth[name][known].to_numpy(bool).astype(float)
+        s = scores[name].to_numpy(float)[known]
+        flagged = decisions[name].to_numpy(float)[known]
+        ones = np.ones((1, len(y)))
+        row = {"n": len(y), "positives": int(y.sum()), "prevalence": y.mean() if len(y) else 0.0,
+               "estimable": min(y.sum(), len(y) - y.sum()) >= MIN_POSITIVES}  # fmt: skip
+        if len(y):
+            point = weighted_metrics(y, s, flagged, ones)
+            spread = weighted_metrics(y, s, flagged, counts[:, known])
+            for metric in METRICS:
+                row[metric] = float(point[metric][0])
+                finite = spread[metric][np.isfinite(spread[metric])]
+                low, high = np.quantile(finite, [0.025, 0.975]) if len(finite) else (np.nan,) * 2
+                row[f"{metric}_low"], row[f"{metric}_high"] = float(low), float(high)
+        rows[name] = row
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("class")
+
+
+def triage_cuts(abnormal: np.ndarray, score: np.ndarray) -> tuple[float, float]:
+    """Return the two cuts of P(abnormal), from validation data, between low, medium and high.
+
+    Below the first at most one recording in twenty is abnormal (negative predictive value 0.95);
+    from the second on at least nine in ten are (positive predictive value 0.9). Where no cut
+    reaches its value nothing is low (or high): the cut is 0 (or above 1).
+    """
+    order = np.argsort(score)
+    y, s = np.asarray(abnormal, float)[order], np.asarray(score, float)[order]
+    n = np.arange(1, len(y) + 1)
+    clean = np.flatnonzero(y.cumsum() / n <= 0.05)
+    sick = np.flatnonzero((y[::-1].cumsum() / n)[::-1] >= 0.9)
+    low = float(np.nextafter(s[clean[-1]], 2)) if len(clean) else 0.0
+    high = float(s[sick[0]]) if len(sick) else 1.1
+    return min(low, high), high
+
+
+def triage_level(p_abnormal: float, cuts: tuple[float, float]) -> str:
+    """Name the level of one recording: "low", "medium" or "high"."""
+    return "low" if p_abnormal < cuts[0] else "high" if p_abnormal >= cuts[1] else "medium"

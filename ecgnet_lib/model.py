@@ -1,0 +1,255 @@
+"""FoundationalECGNet, rebuilt: patches -> CBAM -> graph attention -> transformer -> two stages.
+
+The paper (arXiv 2509.08961) names the blocks and their order; sizes and wiring are ours.
+
+Shapes: B recordings, L leads, T samples, C channels a lead, P tokens, E width of the transformer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ecgnet_lib.cbam import CBAM
+from ecgnet_lib.errors import ConfigError, SignalError
+from ecgnet_lib.gat import GAT, GATv2, lead_graph
+from ecgnet_lib.labels import DISEASES
+from ecgnet_lib.records import LEADS
+from ecgnet_lib.tst import TST
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that fixes the network. Switch a block off and you have its ablation."""
+
+    fs_hz: int = 100  # samples a second that the network expects
+    patch: int = 20  # samples a token sees: 200 ms
+    stride: int = 10  # samples from token to token: 100 ms
+    channels: int = 32  # features of a lead at a token
+    stem_layers: int = 2  # depthwise-separable convolutions after the patches
+    cbam: bool = True
+    cbam_reduction: int = 8
+    gat: str = "v2"  # "v2", "v1" or "none"
+    gat_heads: int = 4
+    graph: str = "anatomy"  # "anatomy" or "all"
+    graph_tokens: int = 5  # tokens averaged into one graph: 0.5 s
+    tst: bool = True
+    width: int = 96  # embedding of the transformer
+    tst_heads: int = 8
+    tst_layers: int = 3
+    d_ff: int = 192
+    dropout: float = 0.1
+    head: str = "sigmoid"  # "sigmoid": any of five; "softmax": the paper's one of five
+    demographics: bool = False  # age and sex as further inputs
+    scale_mv: float = 0.25  # amplitude that the network sees as one
+
+    def __post_init__(self) -> None:
+        choices = {"gat": ("v2", "v1", "none"), "head": ("sigmoid", "softmax")}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ConfigError(
+                    f"unknown {name}", expected=allowed, found=repr(getattr(self, name))
+                )
+        if self.patch < self.stride or (self.patch - self.stride) % 2:
+            raise ConfigError(
+                "patches must overlap evenly",
+                expected="patch - stride even and not negative",
+                found=f"patch {self.patch}, stride {self.stride}",
+            )
+
+    def to_dict(self) -> dict:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> ModelConfig:
+        """Rebuild from JSON; an unknown key raises ConfigError."""
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ConfigError(
+                "unknown key in a model configuration", expected=sorted(known), found=unknown
+            )
+        return cls(**values)
+
+
+class Stem(nn.Module):
+    """Turn each lead, alone and with shared weights, into tokens: (N, T) -> (N, C, P).
+
+    A patch of samples becomes a vector by one matrix product; depthwise convolutions along the
+    tokens and pointwise mixing of the channels follow (residual), all at the low token rate.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.patch, self.stride, c = config.patch, config.stride, config.channels
+        self.embed = nn.Linear(config.patch, c)
+        self.norm = nn.BatchNorm1d(c)
+        self.mix = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv1d(c, 2 * c, 1),
+                nn.GELU(),
+                nn.Conv1d(2 * c, 2 * c, 5, padding=2, groups=2 * c, bias=False),
+                nn.BatchNorm1d(2 * c),
+                nn.GELU(),
+                nn.Conv1d(2 * c, c, 1),
+            )
+            for _ in range(config.stem_layers)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, T) to (N, C, P) with P = T / stride."""
+        side = (self.patch - self.stride) // 2
+        x = F.pad(x.unsqueeze(1), (side, side), mode="replicate").squeeze(1)
+        patches = x.unfold(-1, self.patch, self.stride)  # (N, P, patch)
+        h = self.norm(self.embed(patches).transpose(1, 2))  # (N, C, P)
+        for block in self.mix:
+            h = h + block(h)
+        return h
+
+
+class FoundationalECGNet(nn.Module):
+    """The whole network: (B, 12, T) mV in, logits of both stages out.
+
+    Stage 1 is one logit of "abnormal". Stage 2 holds five logits of the diseases *given* abnormal;
+    `predict` multiplies the two. Leads may be missing: pass `present` (B, 12).
+    """
+
+    def __init__(self, config: ModelConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or ModelConfig()
+        c, leads = config.channels, len(LEADS)
+        self.stem = Stem(config)
+        self.cbam = CBAM(c, config.cbam_reduction) if config.cbam else None
+        self.gat = None
+        if config.gat != "none":
+            layer = {"v1": GAT, "v2": GATv2}[config.gat]
+            if c % config.gat_heads:
+                raise ConfigError("channels must be a multiple of gat_heads", found=c)
+            self.lead_code = nn.Parameter(0.02 * torch.randn(leads, c))
+            self.gat = layer(
+                c, c // config.gat_heads, config.gat_heads, lead_graph(LEADS, config.graph)
+            )
+        self.embed = nn.Linear(leads * c, config.width)
+        self.tst = None
+        if config.tst:
+            self.tst = TST(
+                config.width, config.tst_heads, config.tst_layers, config.d_ff, config.dropout
+            )
+        extra = 4 if config.demographics else 0
+        self.trunk = nn.Sequential(
+            nn.Linear(2 * config.width + extra, config.width),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+        )
+        self.head_abnormal = nn.Linear(config.width, 1)
+        self.head_diseases = nn.Linear(config.width, len(DISEASES))
+
+    def forward(
+        self,
+        x: Tensor,
+        present: Tensor | None = None,
+        person: Tensor | None = None,
+        return_maps: bool = False,
+    ) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Return logits (B,) of abnormal and (B, 5) of the diseases given abnormal.
+
+        x: (B, 12, T) mV at `config.fs_hz`, T a multiple of the stride. present: (B, 12) bool.
+        person: (B, 4) age/100, age known, sex (-1 male, 1 female), sex known; only with
+        `config.demographics`. With `return_maps` a dict of attention maps comes along: "channel"
+        (B, L, C), "temporal" (B, L, P), "leads" (B, S, H, L, L) for S graphs, "tokens"
+        (B, layers, H, P, P). Raises SignalError for a shape that does not fit.
+        """
+        self.check(x, person)
+        batch, leads, _ = x.shape
+        if present is None:
+            present = torch.ones(batch, leads, dtype=torch.bool, device=x.device)
+        maps: dict[str, Tensor] = {}
+
+        h = self.stem(x.flatten(0, 1) / self.config.scale_mv)  # (B*L, C, P)
+        if self.cbam is not None:
+            if return_maps:
+                h, channel, temporal = self.cbam(h, return_maps=True)
+                maps["channel"] = channel.view(batch, leads, -1)
+                maps["temporal"] = temporal.view(batch, leads, -1)
+            else:
+                h = self.cbam(h)
+        h = h.unflatten(0, (batch, leads)) * present[..., None, None]  # (B, L, C, P)
+
+        if self.gat is not None:
+            message, lead_maps = self.listen(h, present)
+            h = (h + message) * present[..., None, None]
+            maps["leads"] = lead_maps
+
+        tokens = self.embed(h.permute(0, 3, 1, 2).flatten(2))  # (B, P, E)
+        if self.tst is not None:
+            if return_maps:
+                tokens, layer_maps = self.tst(tokens, return_attention=True)
+                maps["tokens"] = torch.stack(layer_maps, dim=1)
+            else:
+                tokens = self.tst(tokens)
+
+        pooled = torch.cat([tokens.mean(1), tokens.amax(1)], dim=1)  # (B, 2E)
+        if person is not None:
+            pooled = torch.cat([pooled, person], dim=1)
+        z = self.trunk(pooled)
+        logits = self.head_abnormal(z).squeeze(-1), self.head_diseases(z)
+        return (*logits, maps) if return_maps else logits
+
+    def listen(self, h: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Let the leads of each half-second graph listen to each other.
+
+        Map (B, L, C, P) to messages of the same shape and attention (B, S, H, L, L).
+        """
+        size, tokens = self.config.graph_tokens, h.shape[-1]
+        nodes = F.avg_pool1d(h.flatten(0, 1), size, ceil_mode=True)  # (B*L, C, S)
+        nodes = nodes.unflatten(0, h.shape[:2]).permute(0, 3, 1, 2)  # (B, S, L, C)
+        out, alpha = self.gat(
+            nodes + self.lead_code, present=present.unsqueeze(1), return_attention=True
+        )
+        message = F.elu(out).permute(0, 2, 3, 1)  # (B, L, C, S)
+        return message.repeat_interleave(size, dim=-1)[..., :tokens], alpha
+
+    def check(self, x: Tensor, person: Tensor | None) -> None:
+        """Raise SignalError unless x is (B, 12, T) with T a multiple of the stride."""
+        config = self.config
+        want = f"(B, {len(LEADS)}, T) with T a multiple of {config.stride}, at least {config.patch}"
+        fits = x.dim() == 3 and x.shape[1] == len(LEADS)
+        if not fits or x.shape[2] % config.stride or x.shape[2] < config.patch:
+            raise SignalError(
+                "the signal does not fit the network",
+                expected=want,
+                found=tuple(x.shape),
+                remedy="bring the leads into standard order and crop to a multiple of the stride",
+            )
+        if config.demographics == (person is None):
+            raise SignalError(
+                "age and sex must be given exactly when the configuration says demographics",
+                expected=f"demographics={config.demographics}",
+                found="person given" if person is not None else "no person",
+            )
+
+    @torch.no_grad()
+    def predict(self, x: Tensor, present: Tensor | None = None, person: Tensor | None = None
+                ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Return P(abnormal) (B,) and the joint P(abnormal and disease) (B, 5).
+
+        Raises SignalError when x holds NaN or infinity.
+        """
+        if not torch.isfinite(x).all():
+            raise SignalError("the signal holds NaN or infinity", remedy="repair or drop the lead")
+        return combine(*self(x, present, person), self.config.head)
+
+
+def combine(abnormal: Tensor, diseases: Tensor, head: str) -> tuple[Tensor, Tensor]:
+    """Turn the logits (B,) and (B, 5) of both stages into P(abnormal) and joint P(disease)."""
+    p = torch.sigmoid(abnormal)
+    given = torch.sigmoid(diseases) if head == "sigmoid" else diseases.softmax(-1)
+    return p, p.unsqueeze(-1) * given
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Return how many numbers the module learns."""
+    return sum(p.numel() for p in module.parameters())

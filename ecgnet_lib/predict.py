@@ -1,0 +1,68 @@
+"""Recordings in, probabilities out: what `python -m ecgnet_lib predict` does.
+
+Not a medical device: the numbers are those of a research network trained on a few thousand ECGs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from ecgnet_lib.checkpoint import DEFAULT, load_checkpoint
+from ecgnet_lib.denoise import denoise
+from ecgnet_lib.errors import EcgnetError, RecordingError
+from ecgnet_lib.evaluate import triage_level
+from ecgnet_lib.labels import DISEASES
+from ecgnet_lib.records import find, read, resample, standard
+from ecgnet_lib.train import predict_crops
+
+LOWEST_HZ, HIGHEST_HZ = 100, 1000
+
+
+def predict_files(paths: Iterable[str | Path], checkpoint: Path = DEFAULT) -> list[dict]:
+    """Answer for every recording in the files and folders, in order.
+
+    Each answer is {"file", "abnormal", "classes": {"ARR", ...}, "triage"} with probabilities, those
+    of the classes joint with abnormal, or {"file", "refused": why}. Recordings need the 12 leads,
+    100 to 1000 Hz and at least 2.5 s; a flat lead counts as missing. Raises ConfigError when the
+    checkpoint cannot be used; a bad recording never raises.
+    """
+    model, about = load_checkpoint(checkpoint)
+    answers = []
+    for path in paths:
+        try:
+            headers = find(path)
+        except EcgnetError as error:
+            answers.append({"file": str(path), "refused": str(error)})
+            continue
+        for header in headers:
+            try:
+                answers.append({"file": str(header), **answer(header, model, about)})
+            except EcgnetError as error:
+                answers.append({"file": str(header), "refused": str(error)})
+    return answers
+
+
+def answer(header: Path, model, about: dict) -> dict:
+    """Read, denoise and judge one recording; raises EcgnetError for one that cannot be."""
+    recording = read(header)
+    if not LOWEST_HZ <= recording.fs_hz <= HIGHEST_HZ:
+        raise RecordingError(
+            "the sampling rate is out of range", file=header,
+            expected=f"{LOWEST_HZ} to {HIGHEST_HZ} Hz", found=f"{recording.fs_hz:g} Hz",
+            remedy="resample the recording first",
+        )  # fmt: skip
+    signal = standard(recording)
+    present = np.ptp(signal, axis=1) > 0
+    if not present.any():
+        raise RecordingError("every lead is flat", file=header, remedy="look at the recording")
+    x = resample(signal, recording.fs_hz, about["config"]["fs_hz"])
+    x = denoise(x, about["config"]["fs_hz"], about["denoise"])
+    p, joint = predict_crops(model, x[None], present=present[None])
+    return {
+        "abnormal": float(p[0]),
+        "classes": {name: float(q) for name, q in zip(DISEASES, joint[0], strict=True)},
+        "triage": triage_level(float(p[0]), tuple(about["triage_cuts"])),
+    }

@@ -1,0 +1,121 @@
+"""The Time Series Transformer: an encoder over the tokens of a recording.
+
+Zerveas et al. (KDD 2021): an encoder only, with BatchNorm in place of LayerNorm and GELU; tokens
+that are patches of samples rather than single samples after Nie et al. (ICLR 2023); attention
+after Vaswani et al. (2017).
+
+Shapes: B batch, P tokens, E embedding, H heads.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ecgnet_lib.errors import ConfigError
+
+MAX_TOKENS = 125  # attention costs P^2: 10 s of ECG is one token every 80 ms or slower
+
+
+def positions(tokens: int, width: int) -> Tensor:
+    """Fixed sine and cosine codes (P, E) of Vaswani et al. section 3.5: any length works."""
+    step = torch.arange(tokens, dtype=torch.float32).unsqueeze(1)
+    rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(1e4) / width))
+    code = torch.zeros(tokens, width)
+    code[:, 0::2] = torch.sin(step * rate)
+    code[:, 1::2] = torch.cos(step * rate)
+    return code
+
+
+class TokenBatchNorm(nn.BatchNorm1d):
+    """BatchNorm over batch and tokens of (B, P, E); Zerveas et al.: outliers hurt it less."""
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Keep the shape (B, P, E)."""
+        return super().forward(h.transpose(1, 2)).transpose(1, 2)
+
+
+class SelfAttention(nn.Module):
+    """softmax(Q K^T / sqrt(E/H)) V in each head, Vaswani et al. eq. 1."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, h: Tensor, return_attention: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Map (B, P, E) to (B, P, E) and, on request, the attention (B, H, P, P)."""
+        qkv = self.qkv(h).unflatten(-1, (3, self.heads, -1))  # (B, P, 3, H, E/H)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, H, P, E/H) each
+        attention = None
+        if return_attention:
+            attention = (q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])).softmax(-1)
+        drop = self.dropout if self.training else 0.0
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v, dropout_p=drop)
+        return self.out(mixed.transpose(1, 2).flatten(2)), attention
+
+
+class EncoderLayer(nn.Module):
+    """Attention, then a two-layer MLP with GELU; each is added to its input and normalised."""
+
+    def __init__(self, width: int, heads: int, d_ff: int, dropout: float, norm: str) -> None:
+        super().__init__()
+        make_norm = {"batch": TokenBatchNorm, "layer": nn.LayerNorm}[norm]
+        self.attention = SelfAttention(width, heads, dropout)
+        self.norm1, self.norm2 = make_norm(width), make_norm(width)
+        self.linear1, self.linear2 = nn.Linear(width, d_ff), nn.Linear(d_ff, width)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, h: Tensor, return_attention: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Keep the shape (B, P, E); also the attention (B, H, P, P) on request."""
+        mixed, attention = self.attention(h, return_attention)
+        h = self.norm1(h + self.drop(mixed))
+        hidden = self.drop(nn.functional.gelu(self.linear1(h)))
+        return self.norm2(h + self.drop(self.linear2(hidden))), attention
+
+
+class TST(nn.Module):
+    """Add positions to (B, P, E) tokens and pass them through `layers` encoder layers."""
+
+    def __init__(
+        self,
+        width: int = 96,
+        heads: int = 8,
+        layers: int = 3,
+        d_ff: int = 192,
+        dropout: float = 0.1,
+        norm: str = "batch",
+    ) -> None:
+        super().__init__()
+        if width % heads or width % 2:
+            raise ConfigError(
+                "the width of the transformer must be even and a multiple of its heads",
+                found=f"width {width}, heads {heads}",
+            )
+        if norm not in ("batch", "layer"):
+            raise ConfigError("unknown norm", expected="'batch' or 'layer'", found=repr(norm))
+        self.layers = nn.ModuleList(
+            EncoderLayer(width, heads, d_ff, dropout, norm) for _ in range(layers)
+        )
+        self.register_buffer("positions", positions(MAX_TOKENS, width), persistent=False)
+
+    def forward(
+        self, tokens: Tensor, return_attention: bool = False
+    ) -> Tensor | tuple[Tensor, list[Tensor]]:
+        """Map (B, P, E) to (B, P, E); with `return_attention` also one (B, H, P, P) a layer."""
+        if tokens.shape[1] > MAX_TOKENS:
+            raise ConfigError(
+                "too many tokens for the transformer",
+                expected=f"at most {MAX_TOKENS}",
+                found=tokens.shape[1],
+                remedy="crop the recording or take a longer stride",
+            )
+        h = tokens + self.positions[: tokens.shape[1]]
+        maps = []
+        for layer in self.layers:
+            h, attention = layer(h, return_attention)
+            maps.append(attention)
+        return (h, maps) if return_attention else h

@@ -31,7 +31,8 @@ class Dataset:
 
     `signals.batch(rows)` gives (B, 12, T) float32 mV as recorded. `note` says in a sentence which
     data these are, `manifest` is the SHA-256 over all of them, `refused` lists (recording, reason)
-    of what was set aside.
+    of what was set aside, or kept without a statement that
+    the label map does not hold.
     """
 
     name: str
@@ -68,6 +69,11 @@ def load(dataset: str = "auto", fs_hz: int = 100) -> Dataset:
     files = {name: choice.root / f"{file}.hea" for name, file in table["file"].items()}
     archive = Archive.of(files, fs_hz, CACHE, seconds=WINDOW_S)
     refused = [*labelled.refused, *((r.name, r.reason) for r in archive.refused)]
+    refused += [
+        (name, f"kept, but its statement {code} is unknown")
+        for code, names in labelled.unknown.items()
+        for name in names
+    ]
     table = table.loc[list(archive.names)]
     return Dataset(choice.name, choice.note, table, archive, fs_hz, archive.manifest, refused)
 

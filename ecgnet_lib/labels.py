@@ -1,0 +1,125 @@
+"""From statements to classes: what a cardiologist or a machine wrote, and what we make of it.
+
+The map is `label_map.csv` beside this module, one row per statement that may occur:
+
+vocabulary   `scp` (the 71 SCP-ECG codes of PTB-XL), `snomed` (the 133 SNOMED CT codes of the
+             PhysioNet/CinC Challenge 2021) or `ludb` (the 82 sentences of LUDB's headers)
+code         the code, or the sentence itself, as it stands in the source
+description  the source's own words (empty for LUDB, where the code is the description)
+class        one of CLASSES, or empty: the statement has no home in the six
+tier         `core`: counts as the class. `extended`: a wider reading would count it (voltage alone,
+             sinus bradycardia, subendocardial injury); only sensitivity analyses do
+kind         `normal`: the statement "normal ECG". `sinus`: sinus rhythm at any rate or a normal
+             axis, which says nothing abnormal by itself. `aside`: a technical problem or a
+             diagnosis not read off the ECG. `abnormal`: any other finding
+
+Codes and descriptions are those of `dx_mapping_scored.csv` and `dx_mapping_unscored.csv`
+(github.com/physionetchallenges/evaluation-2021), PTB-XL's `scp_statements.csv` and LUDB's headers.
+Which class a code belongs to is our reading of the AHA/ACCF/HRS statement categories (Mason et al.
+2007, doi 10.1161/CIRCULATIONAHA.106.180201), not something the paper gives.
+
+Two choices to know. Every statement counts whatever its likelihood: PTB-XL stores 0, "unknown",
+with every rhythm and form statement. And only the statement NORM means normal: sinus rhythm is a
+rhythm, found on infarctions too. Sources without a statement "normal ECG" can prove a recording
+abnormal but never normal; there `abnormal` stays unknown when nothing abnormal is stated.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from ecgnet_lib.errors import LabelError
+
+CLASSES = ("NORM", "ARR", "CD", "MI", "QT", "HYP")
+DISEASES = CLASSES[1:]
+VOCABULARIES = ("scp", "snomed", "ludb")
+MAP_FILE = Path(__file__).with_name("label_map.csv")
+
+
+class Meaning(NamedTuple):
+    """What one statement says: a row of the label map."""
+
+    description: str
+    cls: str
+    tier: str
+    kind: str
+
+
+@cache
+def label_map(vocabulary: str) -> dict[str, Meaning]:
+    """Give every statement of a vocabulary with its meaning; do not change what is returned.
+
+    Raises LabelError for a vocabulary that is none of VOCABULARIES.
+    """
+    if vocabulary not in VOCABULARIES:
+        raise LabelError(
+            "there is no such vocabulary",
+            expected=f"one of {', '.join(VOCABULARIES)}",
+            found=repr(vocabulary),
+            remedy="name the vocabulary that the source uses",
+        )
+    with MAP_FILE.open(encoding="utf-8", newline="") as lines:
+        rows = [row for row in csv.DictReader(lines) if row["vocabulary"] == vocabulary]
+    return {r["code"]: Meaning(r["description"], r["class"], r["tier"], r["kind"]) for r in rows}
+
+
+def unknown_statements(statements: Iterable[str], vocabulary: str) -> list[str]:
+    """List the statements that the map does not hold, in the order in which they came."""
+    known = label_map(vocabulary)
+    return [code for code in statements if code not in known]
+
+
+def classes_of(statements: Iterable[str], vocabulary: str) -> frozenset[str]:
+    """Give the classes that the statements name together, core tier only.
+
+    `classes_of(["LNGQT", "SR"], "scp")` is `{"QT"}`: PTB-XL files a long QT under ST-T changes, we
+    do not. A recording may have several classes, or none. Raises LabelError for a statement that
+    the map does not hold: guessing would drop it without a word.
+    """
+    statements = list(statements)
+    if unknown := unknown_statements(statements, vocabulary):
+        raise LabelError(
+            f"the label map has no {vocabulary} statement {', '.join(map(repr, unknown))}",
+            file=MAP_FILE.name,
+            expected=f"one of {len(label_map(vocabulary))} {vocabulary} statements",
+            found=", ".join(unknown),
+            remedy=f"add a row for it to {MAP_FILE.name}, or correct the source",
+        )
+    meanings = [label_map(vocabulary)[code] for code in statements]
+    return frozenset(m.cls for m in meanings if m.tier == "core")
+
+
+def judge(statements: Iterable[str], vocabulary: str) -> dict[str, bool | None]:
+    """Turn the statements of one recording into the label columns of a table.
+
+    Gives NORM ARR CD MI QT HYP; `abnormal`; `other`, abnormal and in none of the five diseases; and
+    `only_sinus_rhythm`, statements of kind `sinus` and nothing else but perhaps NORM.
+
+    With the `scp` vocabulary `abnormal` is "NORM is absent", as in the PTB-XL benchmark (Strodthoff
+    et al. 2021, doi 10.1109/JBHI.2020.3022989), also where NORM stands beside a disease. Elsewhere
+    it is True if any statement is abnormal and otherwise None, unknown. `only_sinus_rhythm` is the
+    weaker negative that an evaluation on those sources may declare: in our 2,854 PTB-XL recordings
+    1,137 of the 1,139 for which it holds carry NORM, sinus bradycardia and tachycardia included.
+
+    A statement that the map does not hold proves nothing and is passed over here: whoever reads a
+    source lists it (see `tables.py`).
+    """
+    known = label_map(vocabulary)
+    statements = list(statements)
+    meanings = [known[code] for code in statements if code in known]
+    classes = {m.cls for m in meanings if m.tier == "core"}
+    kinds = {m.kind for m in meanings}
+    abnormal: bool | None = True if "abnormal" in kinds else None
+    if vocabulary == "scp":
+        abnormal = "NORM" not in classes
+    all_known = len(meanings) == len(statements)
+    return {
+        **{name: name in classes for name in CLASSES},
+        "abnormal": abnormal,
+        "other": abnormal is True and not classes & set(DISEASES),
+        "only_sinus_rhythm": all_known and "sinus" in kinds and kinds <= {"sinus", "normal"},
+    }

@@ -1,0 +1,94 @@
+"""The look that all pictures share, and how a picture reaches a page with its alternative text."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from ecgnet_lib.errors import PageError
+
+# Okabe and Ito (2008): eight colours that people with colour-vision deficiencies tell apart.
+BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#000000"
+PALETTE = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK)  # yellow is too faint for lines
+CLASS_COLOURS = {
+    "NORM": BLUE, "ARR": VERMILION, "CD": GREEN, "MI": ORANGE, "QT": PURPLE, "HYP": SKY
+}  # fmt: skip
+WAVES = {"P": SKY, "QRS": ORANGE, "T": GREEN}
+LAYERS = ("#8c8c8c", VERMILION, BLUE, GREEN)  # a signal in grey, and what is drawn over it
+HEAT = "cividis"  # the same to colour-blind eyes, and monotone when printed in grey
+
+WIDTH_IN = 7.0  # text column of a page; 1 inch is shown as 100 CSS pixels
+INK = "#1a1a1a"
+
+
+def style():
+    """Return the house style, to use as `with style():` or as the decorator `@style()`."""
+    return mpl.rc_context({
+        "figure.facecolor": "white",
+        "axes.facecolor": "white",
+        "axes.prop_cycle": mpl.cycler(color=PALETTE),
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": "#808080",
+        "axes.titlesize": 10,
+        "axes.titlelocation": "left",
+        "axes.titleweight": "bold",
+        "axes.labelsize": 9,
+        "xtick.labelsize": 8.5,
+        "ytick.labelsize": 8.5,
+        "legend.fontsize": 8.5,
+        "legend.frameon": False,
+        "grid.color": "#e3e3e3",
+        "lines.linewidth": 1.4,
+        "lines.solid_joinstyle": "round",
+        "font.size": 9,
+    })  # fmt: skip
+
+
+def named(title: str, text: str) -> str:
+    """Return alternative text that starts with the title, if there is one."""
+    return f"{title}: {text}" if title else text[0].upper() + text[1:]
+
+
+class Picture:
+    """An image with its alternative text, for Jupyter (HTML) and for terminals (the text)."""
+
+    def __init__(self, png: bytes, alt: str, width_px: int) -> None:
+        self.png, self.alt, self.width_px = png, alt, width_px
+
+    def __repr__(self) -> str:
+        return self.alt
+
+    def _repr_html_(self) -> str:
+        # An <img> of our own, since a notebook's image output has no place for alternative text.
+        # "dark-light" tells the theme that the white card needs no dimming in dark mode.
+        data = base64.b64encode(self.png).decode()
+        card = "background:#fff;padding:0;border-radius:4px"
+        place = "display:block;margin:auto;max-width:100%;height:auto"
+        return (
+            f'<img class="dark-light" style="{card};{place}" width="{self.width_px}" '
+            f'alt="{html.escape(self.alt)}" src="data:image/png;base64,{data}">'
+        )
+
+
+def show(fig: Figure, alt: str | None = None) -> None:
+    """Put a figure on the page with its alternative text, `alt` or else the figure's own label.
+
+    Raises PageError for a figure without any: who cannot see it would learn nothing.
+    """
+    from IPython.display import display
+    from PIL import Image
+
+    alt = alt or fig.get_label()
+    if not alt:
+        raise PageError("a figure has no alternative text", remedy="pass alt= to show()")
+    large, small = io.BytesIO(), io.BytesIO()
+    fig.savefig(large, format="png", dpi=200, facecolor="white")  # twice the shown pixels
+    image = Image.open(large).convert("RGB")
+    image.quantize(256, dither=Image.Dither.NONE).save(small, "png", optimize=True)  # a third
+    display(Picture(small.getvalue(), alt, image.width // 2))

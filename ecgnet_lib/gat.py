@@ -9,6 +9,8 @@ Shapes: ... any batch, L nodes (leads), H heads, D features a head.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,9 +35,9 @@ def lead_graph(leads: tuple[str, ...], kind: str = "anatomy") -> Tensor:
         raise ConfigError("unknown lead graph", expected="'anatomy' or 'all'", found=repr(kind))
     pairs = {(a, b) for group in (LATERAL, INFERIOR) for a in group for b in group}
     pairs |= set(zip(CABRERA, CABRERA[1:] + CABRERA[:1], strict=True))
-    pairs |= set(zip(CHEST, CHEST[1:], strict=False))
-    return torch.tensor([[a == b or (a, b) in pairs or (b, a) in pairs for b in leads]
-                         for a in leads])  # fmt: skip
+    pairs |= set(pairwise(CHEST))
+    joined = [[a == b or (a, b) in pairs or (b, a) in pairs for b in leads] for a in leads]
+    return torch.tensor(joined)
 
 
 def attend(logits: Tensor, values: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:

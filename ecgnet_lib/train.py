@@ -120,8 +120,9 @@ def predict_crops(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Average the probabilities of half-overlapping crops over each recording.
 
-    signals: (N, 12, T) mV; present: (N, 12), False where a lead is missing. Returns P(abnormal) (N,) and joint P(disease) (N, 5), float32. The last
-    crop ends with the recording. Raises SignalError when T is shorter than a crop.
+    signals: (N, 12, T) mV; present: (N, 12), False where a lead is missing. Returns P(abnormal)
+    (N,) and joint P(disease) (N, 5), float32. The last crop ends with the recording. Raises
+    SignalError when T is shorter than a crop.
     """
     length, total = round(crop_s * model.config.fs_hz), signals.shape[-1]
     if total < length:
@@ -203,8 +204,8 @@ def fit(
         return two_stage_loss(logits, *(part[rows] for part in truth), head)
 
     val_rows = torch.from_numpy(np.asarray(val))
-    middle = (signals.shape[-1] - length) // 2
-    val_crops = torch.from_numpy(signals[val][..., middle : middle + length])
+    last_start = signals.shape[-1] - length
+    val_crops = torch.from_numpy(signals[val][..., last_start // 2 : last_start // 2 + length])
     history, best, best_auc = [], copy.deepcopy(model.state_dict()), -1.0
     began = time.perf_counter()
     for epoch in tqdm(range(epochs), desc="epochs", unit="epoch"):
@@ -212,10 +213,9 @@ def fit(
         order = torch.from_numpy(np.asarray(train))[torch.randperm(len(train), generator=generator)]
         total = 0.0
         for rows in order[: batches * config.batch].chunk(batches):
-            starts = torch.randint(signals.shape[-1] - length + 1, (len(rows),),
-                                   generator=generator)  # fmt: skip
-            crops = np.stack([signals[r, :, s : s + length]
-                              for r, s in zip(rows.tolist(), starts.tolist(), strict=True)])  # fmt: skip
+            starts = torch.randint(last_start + 1, (len(rows),), generator=generator)
+            cut = zip(rows.tolist(), starts.tolist(), strict=True)
+            crops = np.stack([signals[row, :, start : start + length] for row, start in cut])
             x, present = augment(torch.from_numpy(crops), config, fs_hz, generator)
             loss = loss_of(model(x, present), rows)
             optimizer.zero_grad()

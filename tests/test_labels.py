@@ -252,7 +252,7 @@ def test_ludb_table(physionet: Path):
     assert (table.age.min(), table.age.max()) == (11, 90)
     # the same from the text of the headers, without our reader
     for cls, words in (("MI", ("STEMI:", "Scar formation")), ("CD", ("block", "nduction"))):
-        texts = [(physionet / f"{file}.hea").read_text() for file in table.file]
+        texts = [(physionet / "ludb" / f"{file}.hea").read_text() for file in table.file]
         # "supp.NSTEMI" and "Sinoatrial blockade" name no class of the core tier
         texts = [t.replace("NSTEMI", "").replace("blockade", "") for t in texts]
         assert (table[cls] == [any(word in t for word in words) for t in texts]).all(), cls
@@ -273,7 +273,7 @@ def test_challenge_table(physionet: Path):
     assert not table.NORM.any() and table.abnormal.dropna().all()
     row = table.loc["chapman_shaoxing/JS00001"]
     assert (row.age, row.sex, row.ARR, row.CD, row.MI) == (85, "M", True, True, False)
-    assert all((physionet / f"{file}.hea").is_file() for file in table.file)
+    assert all((physionet / "challenge-2021" / f"{file}.hea").is_file() for file in table.file)
     with pytest.raises(LabelError, match="251238007"):
         challenge_table(physionet / "challenge-2021", strict=True)
 

@@ -299,8 +299,8 @@ def test_ptbxl_official_split(physionet: Path):
 
 
 def test_all_sources_pooled(physionet: Path):
-    builders = (ptbxl_table, ludb_table, challenge_table)
-    table = pd.concat([build(physionet).table for build in builders])
+    builders = {"ptb-xl": ptbxl_table, "ludb": ludb_table, "challenge-2021": challenge_table}
+    table = pd.concat([build(physionet / name).table for name, build in builders.items()])
     assert table.index.is_unique and str(table.fold.dtype) == "Int64"
     for split in [*kfold(table, 5), *leave_one_source_out(table), official(table)]:
         audit(split, table)

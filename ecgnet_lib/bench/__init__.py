@@ -1,0 +1,87 @@
+"""Measurements that back a speed the project promises: one module each, with `run() -> list[Row]`.
+
+What is compared runs in turns in one process, in CPU time, so that a busy machine slows all of it
+alike. Set OMP_NUM_THREADS=1: CPU time counts every thread.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured value, the median of its rounds; `met` is None where there is no target."""
+
+    name: str
+    value: float
+    unit: str
+    target: float | None
+    met: bool | None
+    range: tuple[float, float]
+
+
+def row(name: str, rounds: Sequence[float], unit: str, at_least: float | None = None) -> Row:
+    """The row of a value measured in several rounds."""
+    value = statistics.median(rounds)
+    met = None if at_least is None else value >= at_least
+    return Row(name, value, unit, at_least, met, (min(rounds), max(rounds)))
+
+
+def interleaved(
+    peers: Mapping[str, Callable[[], object]], rounds: int = 9, seconds: float = 0.1
+) -> dict[str, list[float]]:
+    """CPU seconds per call of each peer, one figure per round; the peers take turns in every round.
+
+    Each is called once to warm up, then as often per turn as fills `seconds`.
+    """
+    calls = {}
+    for name, call in peers.items():
+        call()
+        start = time.process_time()
+        call()
+        calls[name] = max(1, round(seconds / max(time.process_time() - start, 1e-6)))
+    taken: dict[str, list[float]] = {name: [] for name in peers}
+    for _ in range(rounds):
+        for name, call in peers.items():
+            start = time.process_time()
+            for _ in range(calls[name]):
+                call()
+            taken[name].append((time.process_time() - start) / calls[name])
+    return taken
+
+
+def ratios(taken: Mapping[str, Sequence[float]], slow: str, fast: str) -> list[float]:
+    """How many times `fast` goes into `slow`, round by round."""
+    return [a / b for a, b in zip(taken[slow], taken[fast], strict=True)]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as text: value, range over the rounds, target."""
+    width = max(len(one.name) for one in rows)
+    lines = []
+    for one in rows:
+        low, high = one.range
+        goal = (
+            "" if one.target is None else f"target {one.target:g}: {'met' if one.met else 'MISSED'}"
+        )
+        span = f"({low:.3g} to {high:.3g})"
+        lines.append(
+            f"{one.name:<{width}}  {one.value:9.4g} {one.unit:<6} {span:<20} {goal}".rstrip()
+        )
+    return "\n".join(lines)
+
+
+def write(rows: Sequence[Row], file: str | Path) -> None:
+    """Write a JSON list of {name, value, unit, target, met}, all of it or nothing."""
+    keys = ("name", "value", "unit", "target", "met")
+    text = json.dumps([{key: getattr(one, key) for key in keys} for one in rows], indent=1)
+    part = Path(f"{file}.part")
+    part.write_text(text + "\n")
+    os.replace(part, file)

@@ -1,0 +1,297 @@
+"""WFDB files: a text header (`.hea`) beside one or more signal files, read and checked.
+
+Format 16 (PTB-XL, LUDB) and the PhysioNet Challenge's `16+24` (a `.mat` file: 24 bytes, then format
+16) are read here in one gulp; every other format goes through the `wfdb` package. Both
+give the same float32 millivolts. Layout: https://wfdb.io/spec/header-files.html
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ecgnet_lib.errors import RecordingError
+
+FS_RANGE_HZ = (50.0, 10_000.0)
+_FETCH = "fetch the file again and compare it with the publisher's checksum"
+_GET = "get the recording's files, or take its row out of the table of metadata"
+_MISSING_16 = -32768
+# "MICRO SIGN" and "GREEK SMALL LETTER MU" look the same and both occur.
+_MV_PER_UNIT = {"mv": 1.0, "uv": 1e-3, "\N{MICRO SIGN}v": 1e-3, "\u03bcv": 1e-3, "v": 1e3}
+_GAIN = re.compile(r"([+-]?[\d.]+(?:[eE][+-]?\d+)?)(?:\(([+-]?\d+)\))?(?:/(\S+))?")
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """How integers become millivolts: `(digital - baseline) / gain * mv_per_unit`, each (L, 1)."""
+
+    gain: np.ndarray
+    baseline: np.ndarray
+    mv_per_unit: np.ndarray
+    steps_per_mv: tuple[float, ...]
+    narrow: tuple[np.ndarray, np.ndarray | None] | None  # float32 gain, baseline; None: use float64
+
+    def millivolts(self, digital: np.ndarray) -> np.ndarray:
+        """(L, T) int16 -> (L, T) float32 mV."""
+        if self.narrow is None:
+            wide = (digital - self.baseline) / self.gain * self.mv_per_unit
+            return wide.astype(np.float32)
+        gain, baseline = self.narrow
+        signal = digital.astype(np.float32)
+        if baseline is not None:
+            signal -= baseline
+        signal /= gain
+        return signal
+
+
+class Header(NamedTuple):
+    """What a `.hea` file says; tuples hold one entry per lead, None where the header is silent."""
+
+    file: str
+    fs_hz: float
+    samples: int  # per lead; 0 if the header does not say
+    files: tuple[str, ...]
+    formats: tuple[str, ...]
+    calibration: Calibration
+    initial: tuple[int | None, ...]
+    checksums: tuple[int | None, ...]  # modulo 65536
+    leads: tuple[str, ...]
+    comments: tuple[str, ...]
+
+
+def read_header(path: str | Path) -> Header:
+    """Parse a WFDB header. `path` may end in .hea, .dat, .mat or nothing.
+
+    Raises RecordingError if there is none, or if it is empty, names no leads, an unknown unit, no
+    gain, a sampling rate outside 50-10,000 Hz, or belongs to another recording.
+    """
+    file = stem_of(path) + ".hea"
+    try:
+        with open(file, "rb", buffering=0) as handle:
+            raw = handle.read()
+    except OSError as error:
+        found = "a folder" if os.path.isdir(path) else error.strerror
+        raise RecordingError(
+            "the header cannot be read", file=file, expected="a .hea file", found=found, remedy=_GET
+        ) from None
+    try:
+        # The standard asks for ASCII; names of people and places arrive in both encodings.
+        text = raw.decode()
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    try:
+        return _parse_header(text, file)
+    except RecordingError as error:
+        raise RecordingError(
+            error.what, file=file, expected=error.expected, found=error.found, remedy=error.remedy
+        ) from None
+    except (ValueError, OverflowError) as error:
+        what = "the header cannot be understood"
+        raise RecordingError(
+            what, file=file, expected="a number", found=error, remedy=_FETCH
+        ) from None
+
+
+def read_signal(header: Header) -> np.ndarray:
+    """(L, T) float32 mV, NaN where the file marks a sample as missing.
+
+    Verified: the size of the file, each lead's first sample and checksum. Raises RecordingError.
+    """
+    kind, _, offset = header.formats[0].partition("+")
+    alike = len(set(zip(header.files, header.formats, strict=True))) == 1
+    if not (kind == "16" and alike and header.samples and (not offset or offset.isdecimal())):
+        return _read_with_wfdb(header)
+    digital = _read_format_16(header, int(offset or 0))
+    _verify(header, digital[:, 0].tolist(), digital.sum(1, dtype=np.int16).tolist())
+    signal = header.calibration.millivolts(digital)
+    if digital.min() == _MISSING_16:
+        signal[digital == _MISSING_16] = np.nan
+    return signal
+
+
+def stem_of(path: str | Path) -> str:
+    """A recording's path without .hea, .dat or .mat."""
+    base, suffix = os.path.splitext(os.fspath(path))
+    return base if suffix in (".hea", ".dat", ".mat") else base + suffix
+
+
+def _parse_header(text: str, file: str) -> Header:
+    lines = [line for line in map(str.strip, text.splitlines()) if line]
+    comments = tuple([line.strip(" \t#") for line in lines if line[0] == "#"])
+    lines = [line for line in lines if line[0] != "#"]
+    if not lines:
+        raise RecordingError("the header is empty", expected="a record line", remedy=_FETCH)
+    record = lines[0].split()
+    if len(record) < 3 or "/" in record[0]:
+        raise RecordingError(
+            "the record line cannot be used",
+            expected="name, number of leads, sampling rate; one segment",
+            found=lines[0],
+            remedy="read the segments of a record one by one",
+        )
+    count, fs_hz = int(record[1]), float(record[2].split("/")[0])
+    samples = int(record[3]) if len(record) > 3 else 0
+    if not FS_RANGE_HZ[0] <= fs_hz <= FS_RANGE_HZ[1]:
+        expected = f"{FS_RANGE_HZ[0]:g} to {FS_RANGE_HZ[1]:g} Hz"
+        fix = "correct the sampling rate in the header's first line"
+        raise RecordingError(
+            "unexpected sampling rate", expected=expected, found=f"{fs_hz:g} Hz", remedy=fix
+        )
+    rows = [line.split(None, 8) for line in lines[1:]]
+    if count < 1 or len(rows) != count or samples < 0 or any(len(row) < 2 for row in rows):
+        raise RecordingError(
+            "the header does not list what it announces",
+            expected=f"{count} leads (at least 1), {samples} samples (0 or more)",
+            found=f"{len(rows)} lines after the first",
+            remedy=_FETCH,
+        )
+    # Every field after the format may be left out, from the right.
+    rows = [row if len(row) == 9 else row + [None] * (9 - len(row)) for row in rows]
+    files, formats, gains, _, zeros, initial, checksums, _, leads = zip(*rows, strict=True)
+    stem = os.path.basename(file)[:-4]
+    # Some databases write `E07500.mat` where the name belongs: clear enough to be read.
+    named = record[0] == stem or os.path.splitext(record[0])[0] == stem
+    if not named and any(os.path.splitext(name)[0] != stem for name in files):
+        raise RecordingError(
+            "the header belongs to another recording",
+            expected=stem,
+            found=f"{record[0]} with signals in {files[0]}",
+            remedy="give header and signal file the name in the header's first line",
+        )
+    if any(os.path.basename(name) != name for name in set(files)):
+        raise RecordingError(
+            "a signal file must lie beside its header", found=files[0], remedy=_FETCH
+        )
+    return Header(
+        file=file,
+        fs_hz=fs_hz,
+        samples=samples,
+        files=files,
+        formats=formats,
+        calibration=_calibration(gains, zeros),
+        initial=tuple([None if value is None else int(value) for value in initial]),
+        checksums=tuple([None if value is None else int(value) & 0xFFFF for value in checksums]),
+        leads=tuple([lead or "" for lead in leads]),
+        comments=comments,
+    )
+
+
+@lru_cache(maxsize=256)
+def _calibration(gains: tuple[str | None, ...], zeros: tuple[str | None, ...]) -> Calibration:
+    """Of the fields `1000.0(0)/mV` and ADC zero; recordings of one device share it."""
+    rows = []
+    for text, zero in zip(gains, zeros, strict=True):
+        match = _GAIN.fullmatch(text or "")
+        if not match or float(match[1]) == 0:
+            raise RecordingError(
+                "a lead is not calibrated",
+                expected="its gain, as in 1000(0)/mV",
+                found=text or "nothing",
+                remedy="write the gain into the header",
+            )
+        unit = match[3] or "mV"
+        if unit.lower() not in _MV_PER_UNIT:
+            fix = "convert the recording, or correct the unit in the header"
+            raise RecordingError("unknown unit", expected="uV, mV or V", found=unit, remedy=fix)
+        baseline = int(match[2] or zero or 0)
+        rows.append((float(match[1]), float(baseline), _MV_PER_UNIT[unit.lower()]))
+    gain, baseline, mv_per_unit = np.array(rows).T[:, :, None]
+    # Below 2**24 both sides of the division are exact in float32, so that its one rounding equals
+    # that of a float64 division cast to float32 (53 >= 2 * 24 + 2 bits).
+    narrow = None
+    with np.errstate(over="ignore"):
+        exact = (gain == gain.astype(np.float32)).all() and np.abs(baseline).max() < 2**23
+    if exact and (mv_per_unit == 1).all():
+        one = gain[:1] if (gain == gain[0]).all() else gain
+        narrow = np.float32(one), np.float32(baseline) if baseline.any() else None
+    steps = tuple((gain / mv_per_unit)[:, 0].tolist())
+    return Calibration(gain, baseline, mv_per_unit, steps, narrow)
+
+
+def _read_format_16(header: Header, offset: int) -> np.ndarray:
+    """(L, T) int16, C order, as stored."""
+    file = os.path.join(os.path.dirname(header.file), header.files[0])
+    count, samples = len(header.leads), header.samples
+    size = offset + 2 * count * samples
+    try:
+        # Half the time of np.fromfile, which opens the file twice. A header may announce any size:
+        # memory is set aside for what it says only if that is little.
+        with open(file, "rb", buffering=0) as handle:
+            raw = handle.read(size if size < 2**24 else -1)
+    except OSError as error:
+        raise _absent(file, error.strerror) from None
+    if len(raw) < size:
+        raise RecordingError(
+            "the signal file is cut short",
+            file=file,
+            expected=f"{size} bytes ({count} leads of {samples} samples)",
+            found=f"{os.path.getsize(file)} bytes",
+            remedy=_FETCH,
+        )
+    flat = np.frombuffer(raw, "<i2", count * samples, offset)
+    return np.ascontiguousarray(flat.reshape(samples, count).T)
+
+
+def _read_with_wfdb(header: Header) -> np.ndarray:
+    """(L, T) float32 mV of a recording in any other format; checked as the fast path checks."""
+    import wfdb
+
+    for name in header.files:
+        file = os.path.join(os.path.dirname(header.file), name)
+        if not os.path.isfile(file):
+            raise _absent(file, "no such file")
+    try:
+        record = wfdb.rdrecord(header.file[:-4], physical=False, smooth_frames=False)
+        digital, physical = record.e_d_signal, record.dac(expanded=True)
+    except Exception as error:  # wfdb passes on whatever NumPy says about a damaged file
+        raise RecordingError(
+            "wfdb cannot read the signals",
+            file=header.file,
+            expected=f"format {header.formats[0]}, {header.samples} samples",
+            found=f"{type(error).__name__}: {error}",
+            remedy=_FETCH,
+        ) from None
+    if len({lead.size for lead in digital}) != 1 or "x" in "".join(header.formats):
+        raise RecordingError(
+            "the leads are sampled at different rates",
+            file=header.file,
+            expected="one sample per frame",
+            found=" ".join(header.formats),
+            remedy="resample the leads to one rate first",
+        )
+    # A skewed lead (format 16:5) is shifted by wfdb, and its checksum no longer applies.
+    if ":" not in "".join(header.formats):
+        sums = [int(lead.sum(dtype=np.int64)) for lead in digital]
+        _verify(header, [int(lead[0]) for lead in digital], sums)
+    return (np.stack(physical) * header.calibration.mv_per_unit).astype(np.float32)
+
+
+def _verify(header: Header, first: list[int], sums: list[int]) -> None:
+    """Compare each lead's first sample and its sum modulo 65536 with the header."""
+    sums = [value & 0xFFFF for value in sums]
+    for what, wanted, found in (
+        ("checksum", header.checksums, sums),
+        ("initial value", header.initial, first),
+    ):
+        if list(wanted) == found:
+            continue
+        for lead, value, own in zip(header.leads, wanted, found, strict=True):
+            if value is not None and value != own:
+                raise RecordingError(
+                    f"{what} of lead {lead} does not match the signal",
+                    file=header.file,
+                    expected=value,
+                    found=own,
+                    remedy=_FETCH,
+                )
+
+
+def _absent(file: str, found: str | None) -> RecordingError:
+    what, expected = "the signal file cannot be read", "the file that the header names"
+    return RecordingError(what, file=file, expected=expected, found=found, remedy=_GET)

@@ -68,7 +68,11 @@ def load(dataset: str = "auto", fs_hz: int = 100) -> Dataset:
         table = table[ids <= LAST_OF_500]
     files = {name: choice.root / f"{file}.hea" for name, file in table["file"].items()}
     archive = Archive.of(files, fs_hz, CACHE, seconds=WINDOW_S)
-    refused = [*labelled.refused, *((r.name, r.reason) for r in archive.refused)]
+    here = f"{choice.root}/"  # a page tells which file, not where on this computer
+    refused = [
+        *labelled.refused,
+        *((r.name, r.reason.replace(here, "")) for r in archive.refused),
+    ]
     refused += [
         (name, f"kept, but its statement {code} is unknown")
         for code, names in labelled.unknown.items()

@@ -41,7 +41,7 @@ def default() -> dict:
     table = merge_duplicates(data.table, duplicates(data.signals, data.table))
     split = official(table)
     audit(split, table, data.signals)
-    model_config, config = ModelConfig(), TrainConfig(crops=120_000)
+    model_config, config = ModelConfig(), TrainConfig(crops=60_000)
     signals, labels = data.denoised(DENOISING), Labels.of(table)
     model, history = fit(signals, labels, split.train, split.val, model_config, config)
 

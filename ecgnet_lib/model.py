@@ -28,7 +28,7 @@ class ModelConfig:
     fs_hz: int = 100  # samples a second that the network expects
     patch: int = 20  # samples a token sees: 200 ms
     stride: int = 10  # samples from token to token: 100 ms
-    channels: int = 32  # features of a lead at a token
+    channels: int = 48  # features of a lead at a token
     stem_layers: int = 2  # depthwise-separable convolutions after the patches
     cbam: bool = True
     cbam_reduction: int = 8

@@ -1,0 +1,255 @@
+"""The command line: python -m ecgnet_lib. Thin: every command is one call into the library."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from ecgnet_lib import __version__
+from ecgnet_lib.errors import EcgnetError, PageError
+
+
+class Cli(click.Group):
+    """Commands whose errors are one clear message on stderr and exit status 1."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command; turn this library's errors into click's."""
+        try:
+            return super().invoke(ctx)
+        except EcgnetError as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ecgnet_lib")
+def main() -> None:
+    """Rebuild FoundationalECGNet: data, pages, predictions. Not a medical device.
+
+    \b
+    Examples
+      python -m ecgnet_lib data list                 which databases there are
+      python -m ecgnet_lib data get ptbxl-500        fetch the small one
+      python -m ecgnet_lib run 07 --set seed=1       execute one page
+      python -m ecgnet_lib build                     execute all, make the site
+      python -m ecgnet_lib predict my_ecg.hea        what the network says
+
+    \b
+    Environment
+      ECGNET_DATA=DIR     read recordings from a copy of PhysioNet, in place
+      ECGNET_OFFLINE=1    make no request to the network
+    """
+
+
+@main.group()
+def data() -> None:
+    """List, fetch and check the databases."""
+
+
+@data.command("list")
+def data_list() -> None:
+    """Show which databases the book knows, and what of them is at hand."""
+    from ecgnet_lib.sources import SOURCES, state
+
+    rows = [
+        (
+            s.name,
+            s.title,
+            f"{s.size_mb:,} MB" if s.folder else "-",
+            s.licence,
+            state(s.name).removeprefix(f"{s.title}, ") or "-",
+        )
+        for s in SOURCES.values()
+    ]
+    print_table(("name", "what", "download", "licence", "at hand"), rows)
+
+
+@data.command("get")
+@click.argument("name")
+@click.option("--fs-hz", default=100, show_default=True, help="PTB-XL: which rate, 100 or 500.")
+def data_get(name: str, fs_hz: int) -> None:
+    """Fetch the database NAME into data/, checked; what is there already is kept.
+
+    \b
+    Example
+      python -m ecgnet_lib data get ludb
+    """
+    from ecgnet_lib.sources import get
+
+    got = get(name, fs_hz)
+    click.echo(f"{name}: {got.files:,} files at hand, {got.fetched:,} fetched now")
+
+
+@data.command("verify")
+@click.argument("name")
+def data_verify(name: str) -> None:
+    """Compare the files of database NAME that are at hand with the published checksums."""
+    from ecgnet_lib.sources import verify
+
+    report = verify(name)
+    click.echo(report)
+    for file, reason in report.differs:
+        click.echo(f"  differs: {file}: {reason}")
+    for file, found in report.wrong:
+        click.echo(f"  WRONG: {file}: {found}")
+    if not report.passed:
+        raise click.ClickException(f"{name} is not what was published")
+
+
+def pairs(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """Turn ("key=value", ...) into a dictionary."""
+    split = [text.partition("=") for text in texts]
+    if bad := [key for key, equals, _ in split if not (key and equals)]:
+        raise click.BadParameter(f"{bad[0]!r} is not of the form key=value")
+    if len({key for key, _, _ in split}) < len(split):
+        raise click.BadParameter("a key is given twice")
+    return {key: value for key, _, value in split}
+
+
+@main.command("run")
+@click.argument("page")
+@click.option("--set", "given", multiple=True, callback=pairs, metavar="KEY=VALUE")
+@click.option("--sweep", "axes", multiple=True, callback=pairs, metavar="KEY=A,B,...")
+def run_page(page: str, given: dict[str, str], axes: dict[str, str]) -> None:
+    """Execute PAGE with other parameters, print its values.
+
+    --set gives a parameter another value; --sweep executes the page once for every value in the
+    list (several sweeps: for every combination). The executed notebooks lie in build/runs/PAGE/,
+    and the book itself stays as it is. Without either, the page's parameters are shown as well.
+
+    \b
+    Examples
+      python -m ecgnet_lib run 02_denoising
+      python -m ecgnet_lib run 07_training --set epochs=2 --sweep seed=0,1,2
+    """
+    from ecgnet_lib.press.book import Book, sweep
+
+    if twice := given.keys() & axes.keys():
+        raise PageError(f"{min(twice)} is both set and swept")
+    book = Book()
+    name = book.page(page).name
+    if not given and not axes:
+        rows = [
+            (p.name, p.annotation, p.default, p.help) for p in book.page(page).parameters.values()
+        ]
+        print_table(("parameter", "type", "default", "what it does"), rows)
+    lists = {key: text.split(",") for key, text in axes.items()}
+    results = sweep(book, name, given, lists, click.echo)
+    names = list(dict.fromkeys(key for _, values in results for key in values))
+    if lists:
+        rows = [
+            [*(s[key] for key in lists), *(short(v.get(key, "-")) for key in names)]
+            for s, v in results
+        ]
+        print_table((*lists, *names), rows)
+    else:
+        print_table(("value", ""), [(key, short(results[0][1][key])) for key in names])
+
+
+@main.command()
+def build() -> None:
+    """Execute stale pages and make the site."""
+    from ecgnet_lib.press.build import build as build_book
+
+    build_book(say=click.echo)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--json", "out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
+def bench(name: str, out: Path | None) -> None:
+    """Measure NAME and compare with its targets.
+
+    \b
+    Example
+      python -m ecgnet_lib bench records --json bench.json
+    """
+    import importlib
+    import os
+    import pkgutil
+
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy is imported
+    from ecgnet_lib import bench as benches
+
+    names = sorted(module.name for module in pkgutil.iter_modules(benches.__path__))
+    if name not in names:
+        raise EcgnetError(f"there is no bench {name!r}", expected=f"one of {', '.join(names)}")
+    rows = importlib.import_module(f"ecgnet_lib.bench.{name}").run()
+    click.echo(benches.table(rows))
+    if out:
+        benches.write(rows, out)
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "out", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT")
+def predict(files: tuple[Path, ...], out: Path | None) -> None:
+    """Say what the network makes of recordings.
+
+    Prints the probability of "abnormal", of the five classes together with it, and the triage
+    level; or why a recording was refused. A refusal is an answer: the exit status is 1 only if
+    not one recording could be read. Not a medical device.
+
+    \b
+    Examples
+      python -m ecgnet_lib predict 00001_hr.hea 00002_hr.hea
+      python -m ecgnet_lib predict my_recordings/ --json answers.json
+    """
+    from ecgnet_lib.labels import DISEASES
+    from ecgnet_lib.predict import predict_files
+
+    answers = predict_files(list(files))
+    rows = [
+        (
+            a["file"],
+            f"{a['abnormal']:.2f}",
+            *(f"{a['classes'][name]:.2f}" for name in DISEASES),
+            a["triage"],
+        )
+        if "refused" not in a
+        else (a["file"], *["-"] * 6, f"refused: {a['refused']}")
+        for a in answers
+    ]
+    print_table(("file", "abnormal", *DISEASES, "triage"), rows)
+    if out:
+        write_json(out, answers)
+    if not any("refused" not in answer for answer in answers):
+        raise click.ClickException("no recording could be read")
+
+
+@main.command()
+@click.argument("name")
+def experiment(name: str) -> None:
+    """Make the results NAME again; some take hours."""
+    from ecgnet_lib import experiments
+
+    experiments.run(name)
+
+
+def short(value: object) -> str:
+    """Return a value for a table: floats to four significant digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def print_table(head: tuple[str, ...], rows: list) -> None:
+    """Print rows below a head, in columns as wide as they need."""
+    lines = [[str(value) for value in row] for row in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON in one step."""
+    from ecgnet_lib.press.pages import write_if_new
+
+    try:
+        write_if_new(path, (json.dumps(value, indent=2) + "\n").encode())
+    except OSError as error:
+        raise EcgnetError("cannot be written", file=path, found=error.strerror) from None
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m ecgnet_lib")

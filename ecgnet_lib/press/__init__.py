@@ -1,0 +1,1 @@
+"""What turns pages into a book: strict execution, recorded values, freshness keys, the build."""

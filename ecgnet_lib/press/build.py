@@ -1,0 +1,156 @@
+"""From pages to a site: stage, execute, Jupyter Book with warnings as errors, count the pages."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import files
+from pathlib import Path
+
+from ecgnet_lib.errors import PageError
+from ecgnet_lib.press.book import ROOT, Book
+from ecgnet_lib.press.pages import code_cells, write_if_new
+
+MATHJAX = "tex-svg.js"  # formulas as SVG: one file, no fonts, works from file:// without a network
+
+
+def build(root: Path = ROOT, say: Callable[[str], None] = print) -> Path:
+    """Execute what is stale, make build/html/, return its index.html.
+
+    The site is made anew in full whenever anything in it changed (an incremental one would not
+    repeat a warning that it showed before) and takes its place in one step. Raises PageError when
+    a page fails or Jupyter Book warns; then the previous site stays.
+    """
+    start = time.monotonic()
+    book = Book(root)
+    stage(root)
+    say(f"Pages ({len(book.pages)})")
+    book.refresh(say)
+    census_pages(book)
+
+    html, key_file = root / "build" / "html", root / "build" / "html.key"
+    key = site_key(root)
+    if html.is_dir() and key_file.is_file() and key_file.read_text() == key:
+        say("Site: nothing changed")
+    else:
+        say("Site: building")
+        key_file.unlink(missing_ok=True)
+        made = jupyter_book(root)
+        census_site(book.documents, made)
+        shutil.rmtree(html, ignore_errors=True)
+        os.replace(made, html)
+        write_if_new(key_file, key.encode())
+    census_site(book.documents, html)
+    size = sum(file.stat().st_size for file in html.rglob("*") if file.is_file())
+    say(
+        f"{len(book.documents)} documents, {size / 1e6:.0f} MB, {time.monotonic() - start:.0f} s. "
+        "Open build/html/index.html"
+    )
+    return html / "index.html"
+
+
+def stage(root: Path) -> None:
+    """Make build/book/ hold what book/ holds, except that its notebooks are the executed ones."""
+    source, target = root / "book", root / "build" / "book"
+    contents = {
+        path.relative_to(source): path.read_bytes() if path.suffix != ".ipynb" else None
+        for path in visible_files(source)
+    }
+    contents[Path("_static", "mathjax", MATHJAX)] = mathjax()
+    for path in list(target.rglob("*")):
+        if path.is_file() and path.relative_to(target) not in contents:
+            path.unlink()
+    for relative, content in contents.items():
+        if content is not None:
+            write_if_new(target / relative, content)
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """Return the files below a folder, sorted, without hidden ones."""
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
+    ]
+
+
+def mathjax() -> bytes:
+    """Return MathJax 3, which a package of the environment ships (Apache License 2.0)."""
+    for file in files("sphinx-mathjax-offline") or ():
+        if file.name == MATHJAX:
+            return file.read_binary()
+    raise PageError("MathJax is missing", remedy="install the environment again: make distclean")
+
+
+def site_key(root: Path) -> str:
+    """Return the SHA-256 of everything that the site is made from."""
+    target = root / "build" / "book"
+    digest = hashlib.sha256()
+    for path in [*visible_files(target), root / "_config.yml", root / "requirements.lock"]:
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def jupyter_book(root: Path) -> Path:
+    """Run Jupyter Book in an empty folder and return the folder of the site.
+
+    Raises PageError with its warnings, each of which fails the build.
+    """
+    work = root / "build" / "sphinx"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    options = ["--config", "_config.yml", "--path-output", "build/sphinx", "-W", "--keep-going"]
+    done = subprocess.run(
+        [*command, "build", "build/book", *options],
+        cwd=root,
+        env=os.environ | {"NO_COLOR": "1"},
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    write_if_new(work / "log.txt", done.stdout.encode())
+    if done.returncode:
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout).splitlines()
+        worth = [line for line in lines if re.search("WARNING|ERROR|Error", line)] or lines[-15:]
+        if re.search(r"No key '[^']*:' found in glue", done.stdout):
+            worth.append("(a value of a named page needs a format: {glue:text}`p.ipynb::key:s`)")
+        shown = "\n  ".join(line.replace(f"{root}{os.sep}", "") for line in worth[-40:])
+        raise PageError(f"Jupyter Book is not content (build/sphinx/log.txt)\n  {shown}")
+    return work / "_build" / "html"
+
+
+def census_pages(book: Book) -> None:
+    """Raise PageError unless every page is there, executed, without an error."""
+    import nbformat
+
+    for name, page in book.pages.items():
+        file = book.root / "build" / "book" / f"{name}.ipynb"
+        if not file.is_file():
+            raise PageError("the page was not executed", file=page.file)
+        notebook = nbformat.read(file, as_version=4)
+        if any(o["output_type"] == "error" for c in code_cells(notebook) for o in c["outputs"]):
+            raise PageError("the executed page holds an error", file=page.file)
+
+
+def census_site(documents: list[str], html: Path) -> None:
+    """Raise PageError unless every document of _toc.yml has become a page with something on it.
+
+    Jupyter Book has been known to make no page at all and to exit with success.
+    """
+    empty = [
+        name
+        for name in [*documents, "index"]
+        if not (file := html / f"{name}.html").is_file() or file.stat().st_size == 0
+    ]
+    if empty:
+        raise PageError("the site lacks pages", found=", ".join(empty))

@@ -1,0 +1,108 @@
+"""Values that leave a page: recorded in a notebook, quoted in prose, read by tests.
+
+`record("auc", 0.91)` shows nothing; it leaves the value in the executed page, in two forms. Prose
+takes it with MyST's glue role, rounded there: {glue:text}`08_evaluation.ipynb::auc:.3f`. A name
+that no page recorded fails the build. Programs read it in full precision with `recorded`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import math
+import re
+
+from ecgnet_lib.errors import PageError
+
+MIME = "application/papermill.record/"  # the bundle that MyST-NB looks for
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+
+_data: dict[str, str] = {}  # what data_note said last, in this kernel: {"data": name}
+
+
+def record(name: str, value: float | int | str | bool) -> None:
+    """Record a value of this page under a name that is unique on the page.
+
+    Nothing is returned, so that a cell which ends with it shows nothing. Scalars of NumPy and
+    torch become plain Python numbers, nothing is rounded. Raises PageError for any other type, for
+    a number that is not finite, and for a name that glue cannot quote.
+    """
+    from IPython.display import display
+
+    if not NAME.fullmatch(name):
+        raise PageError(
+            "a recorded name cannot be quoted",
+            expected="a letter, then letters, digits, '_', '.', '-'",
+            found=repr(name),
+        )
+    plain = _plain(name, value)
+    display(
+        {f"{MIME}text/plain": repr(plain)},
+        metadata={
+            "scrapbook": {"name": name, "mime_prefix": MIME},
+            "claim": {"name": name, "value": plain, **_data},
+        },
+        raw=True,
+    )
+
+
+def _plain(name: str, value: object) -> float | int | str | bool:
+    if hasattr(value, "item"):
+        with contextlib.suppress(RuntimeError, ValueError):  # of more than one element
+            value = value.item()
+    if not isinstance(value, (bool, int, float, str)):
+        raise PageError(
+            f"{name} cannot be recorded",
+            expected="a number, a string or a bool",
+            found=type(value).__name__,
+        )
+    if isinstance(value, float) and not math.isfinite(value):
+        raise PageError(
+            f"{name} cannot be recorded",
+            expected="a finite number",
+            found=value,
+            remedy="record a word instead, such as 'not estimable'",
+        )
+    return value
+
+
+def recorded(notebook: dict) -> dict[str, float | int | str | bool]:
+    """Return all values recorded in an executed notebook, in order, in full precision.
+
+    Raises PageError when a name was recorded twice: prose could not tell which one it quotes.
+    """
+    values: dict[str, float | int | str | bool] = {}
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", ()):
+            claim = output.get("metadata", {}).get("claim")
+            if claim is None:
+                continue
+            if claim["name"] in values:
+                raise PageError(
+                    f"the value {claim['name']!r} is recorded twice",
+                    remedy="give each record() of a page its own name",
+                )
+            values[claim["name"]] = claim["value"]
+    return values
+
+
+def data_note(dataset) -> None:
+    """Show on the page which data it runs on, and mark every later record() with it.
+
+    dataset: anything with a `name` and a `note` (one sentence), as `datasets.load` returns and
+    `sources.choose` too. Simulated data get a warning that nobody can overlook.
+    """
+    from IPython.display import display
+
+    _data["data"] = dataset.name
+    kind, title, more = "note", "Data of this page", ""
+    if dataset.name == "simulated":
+        kind, title = "warning", "Simulated data"
+        more = " No ECG of a real person was used."
+    text = f"{title}. {dataset.note}{more}"
+    # HTML with the theme's own classes: an admonition on the site, plain paragraphs in Jupyter.
+    markup = (
+        f'<div class="admonition {kind}"><p class="admonition-title">{title}</p>'
+        f"<p>{html.escape(dataset.note)}{more}</p></div>"
+    )
+    display({"text/html": markup, "text/plain": text}, raw=True)

@@ -1,0 +1,180 @@
+"""The repository itself: pages, tests, the lock and the ways to install are in step."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Collection
+from importlib import metadata
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from ecgnet_lib.press.book import contents
+from ecgnet_lib.press.pages import code_cells, read_page
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted((ROOT / "book").glob("*.ipynb"))
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+MODULES = sorted((ROOT / "ecgnet_lib").rglob("*.py"))
+TOOLS = {"pip", "wheel", "ecgnet-lib"}
+MAX_CELL_LINES = 25
+MAX_MODULE_LINES = 300
+
+
+def plain(name: str) -> str:
+    """Return a distribution's name as the package index compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def locked() -> dict[str, str]:
+    """Return {name: version} of the lock, which holds nothing but name==version."""
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", pin) for pin in pins)
+    assert len({plain(pin.split("==")[0]) for pin in pins}) == len(pins)
+    return {plain(name): version for name, version in (pin.split("==") for pin in pins)}
+
+
+def declared() -> list[str]:
+    """Return what pyproject.toml asks for: the book's dependencies, the peers, the tests."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = project["optional-dependencies"]
+    return project["dependencies"] + groups["peers"] + groups["test"]
+
+
+def required_by(name: str) -> set[str]:
+    """Return the distributions that an installed one asks for, at any distance."""
+    found: set[str] = set()
+    todo = [name]
+    while todo:
+        try:
+            texts = metadata.requires(todo.pop()) or []
+        except metadata.PackageNotFoundError:
+            continue
+        names = {plain(re.match(r"[\w.-]+", text)[0]) for text in texts}
+        todo += names - found
+        found |= names
+    return found
+
+
+def test_installed_versions_are_those_of_the_lock() -> None:
+    lock = locked()
+    installed = {
+        plain(distribution.metadata["Name"]): distribution.version.split("+")[0]
+        for distribution in metadata.distributions()
+    }
+    different = {n: (v, lock[n]) for n, v in installed.items() if n in lock and lock[n] != v}
+    assert different == {}, "(installed, locked)"
+    # A build of PyTorch for a GPU brings libraries that the lock, made with one for CPUs, lacks.
+    unlocked = installed.keys() - lock.keys() - TOOLS
+    assert unlocked - required_by("torch") == set()
+
+
+def test_every_dependency_is_locked() -> None:
+    lock = locked()
+    for text in declared():
+        name, _, version = text.partition("==")
+        assert plain(name) in lock, text
+        assert version in ("", lock[plain(name)]), text
+
+
+def test_conda_gets_the_same_dependencies_and_versions() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    by_pip = next(item["pip"] for item in environment["dependencies"] if isinstance(item, dict))
+    options = {item for item in by_pip if item.startswith("-")}
+    assert options == {"--constraint requirements.lock", "--editable ."}
+    lock = locked()
+    names = {plain(text.split("==")[0]) for text in declared()}
+    pins = [pin.split("==") for pin in by_pip if pin not in options]
+    assert {plain(name): version for name, version in pins} == {name: lock[name] for name in names}
+
+
+def test_make_installs_the_locked_pytorch() -> None:
+    spec = re.search(r"^TORCH\s*\?=\s*(\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    assert spec == f"torch=={locked()['torch']}"
+
+
+def test_every_notebook_is_in_the_table_of_contents() -> None:
+    listed = contents(ROOT)
+    assert PAGES, "no pages"
+    assert {page.stem for page in PAGES} <= set(listed)
+    assert len(set(listed)) == len(listed)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_page_is_strict_short_celled_and_without_outputs(path: Path) -> None:
+    read_page(path)
+    notebook = nbformat.read(path, as_version=4)
+    assert (notebook.nbformat, notebook.nbformat_minor >= 5) == (4, True)
+    assert notebook.metadata.kernelspec.language == "python"
+    assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
+    for cell in code_cells(notebook):
+        assert cell.outputs == [] and cell.execution_count is None
+        lines = cell.source.splitlines()
+        assert 0 < len(lines) <= MAX_CELL_LINES, cell.source
+        assert "papermill" not in cell.metadata
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name)
+def test_every_test_can_fail(path: Path) -> None:
+    """A comparison without `assert` passes whatever it compares."""
+    functions = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef)]
+    helpers = {f.name for f in functions if not f.name.startswith("test_") and can_fail(f)}
+    for function in functions:
+        if function.name.startswith("test_"):
+            assert can_fail(function, helpers), f"{path.name}: {function.name} asserts nothing"
+
+
+def can_fail(function: ast.FunctionDef, helpers: Collection[str] = ()) -> bool:
+    """Return whether a test asserts or expects an error, by itself or in a helper beside it."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assert):
+            return True
+        if isinstance(node, ast.Attribute) and node.attr in ("raises", "warns", "fail"):
+            return True
+        if isinstance(node, ast.Attribute) and node.attr.startswith("assert_"):
+            return True
+        if isinstance(node, ast.keyword) and ast.unparse(node) == "check=True":  # of a process
+            return True
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in helpers:
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("x == 1", False),
+        ("f(x).shape == (1, 2)", False),
+        ("assert x", True),
+        ("with pytest.raises(E): f()", True),
+        ("subprocess.run(command, check=True)", True),
+        ("checked(x)", True),
+        ("unchecked(x)", False),
+        ("np.testing.assert_allclose(x, y)", True),
+    ],
+)
+def test_tests_without_assertion_are_recognised(body: str, expected: bool) -> None:
+    assert can_fail(ast.parse(f"def test_x():\n    {body}").body[0], {"checked"}) is expected
+
+
+def test_modules_are_short() -> None:
+    lengths = {path.name: len(path.read_text().splitlines()) for path in MODULES}
+    assert {name: n for name, n in lengths.items() if n > MAX_MODULE_LINES} == {}
+
+
+def test_science_never_imports_the_press() -> None:
+    for path in MODULES:
+        if "press" in path.parts or path.name == "__main__.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [f"{node.module or ''}.{alias.name}" for alias in node.names]
+            assert not any("press" in name.split(".") for name in names), path.name

@@ -39,9 +39,10 @@ QRS_WIDTH = np.array([0.088, 0.09, 0.09, 0.104, 0.104])
 
 # The anatomy below was measured, not invented: lobes fitted by least squares to the median beats of
 # 349 PTB-XL recordings (500 Hz) whose only diagnosis is NORM, projected to a dipole by the
-# pseudo-inverse of DOWER. Four QRS lobes explain 98 % of the energy of such a dipole. Only P and T
-# were then adjusted (P up by a quarter, T by a tenth along x, the spread of T down by a quarter), as
-# the atria lie elsewhere and Dower's field, made for QRS, sees too little of both in I.
+# pseudo-inverse of DOWER. Four QRS lobes explain 98 % of the energy of such a dipole. Then P, T and
+# the spreads were adjusted by hand until the lead amplitudes matched (P up by 0.01-0.02 mV, T by a
+# tenth along x, spreads of Q, S and T down by a third): the atria lie elsewhere, and Dower's field,
+# made for QRS, sees too little of both in I.
 # Rows are lobes, columns x, y, z in mV.
 P_MEAN = np.array([[0.045, 0.070, -0.015], [0.060, 0.060, 0.015]])
 P_SPREAD = np.array([0.020, 0.032, 0.019])
@@ -102,7 +103,8 @@ class Hearts:
     Lobe vectors `p` (N, 2, 3), `qrs` (N, 5, 3), `t` (N, 3, 3: ST, early T, T) are in mV;
     `qrs_at`, `qrs_width` (N, 5) in ms after the onset of QRS; `field` (N, 8, 3) is the patient's
     own lead field; `stage` goes from a fresh infarction (0) to an old one (1); `focus` is where
-    ventricular beats start, the right (1) or the left ventricle (-1). Scalars have shape (N,). `fibrillation`, `flutter`, `pac`, `pvc` hold the severity of the rhythm.
+    ventricular beats start, the right (1) or the left ventricle (-1). Scalars have shape (N,).
+    `fibrillation`, `flutter`, `pac`, `pvc` hold the severity of the rhythm.
     """
 
     rate_bpm: np.ndarray

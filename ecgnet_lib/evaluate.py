@@ -111,6 +111,21 @@ def per_class(
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("class")
 
 
+def macro_auc_samples(truth: pd.DataFrame, scores: pd.DataFrame, counts: np.ndarray) -> np.ndarray:
+    """Return the mean AUC over the columns for each weighting of the recordings, (R,).
+
+    truth, scores: (N, K) of the same columns; counts: (R, N), a row of ones for the point itself or
+    `patient_resamples`. Use the same counts for two networks and subtract: a paired bootstrap.
+    """
+    columns = []
+    for name in truth.columns:
+        known = truth[name].notna().to_numpy()
+        y = truth[name][known].to_numpy(float)
+        s = scores[name].to_numpy(float)[known]
+        columns.append(weighted_metrics(y, s, np.zeros_like(y), counts[:, known])["auc"])
+    return np.mean(columns, axis=0)
+
+
 def triage_cuts(abnormal: np.ndarray, score: np.ndarray) -> tuple[float, float]:
     """Return the two cuts of P(abnormal), from validation data, between low, medium and high.
 

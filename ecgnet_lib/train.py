@@ -177,17 +177,21 @@ def fit(
     val: np.ndarray,
     model_config: ModelConfig | None = None,
     config: TrainConfig | None = None,
+    initial: FoundationalECGNet | None = None,
 ) -> tuple[FoundationalECGNet, pd.DataFrame]:
     """Train on the rows `train`, keep the epoch that is best on the rows `val`.
 
-    signals: (N, 12, T) float32 mV at the model's rate. Returns the model in eval mode and one row
-    an epoch: epoch, loss, val_loss, val_auc (macro), learning_rate, seconds. The same seed on the
-    same CPU with one thread gives the same bits.
+    signals: (N, 12, T) float32 mV at the model's rate. initial: a network of the same
+    configuration whose weights are the start (pre-training); it is left as it is. Returns the model
+    in eval mode and one row an epoch: epoch, loss, val_loss, val_auc (macro), learning_rate,
+    seconds. The same seed on the same CPU with one thread gives the same bits.
     """
     config = config or TrainConfig()
     torch.manual_seed(config.seed)  # weights and dropout
     generator = torch.Generator().manual_seed(config.seed)  # order, crops, augmentation
     model = FoundationalECGNet(model_config)
+    if initial is not None:
+        model.load_state_dict(initial.state_dict())
     fs_hz, head = model.config.fs_hz, model.config.head
     length = round(config.crop_s * fs_hz)
     batches = max(1, len(train) // config.batch)  # a last small batch would upset BatchNorm

@@ -10,6 +10,7 @@ from sklearn import metrics as sk
 from ecgnet_lib.errors import SignalError
 from ecgnet_lib.evaluate import (
     best_threshold,
+    macro_auc_samples,
     patient_resamples,
     per_class,
     triage_cuts,
@@ -114,6 +115,17 @@ def test_unknown_labels_are_left_out_and_nan_scores_refused() -> None:
     scores.iloc[0, 0] = np.nan
     with pytest.raises(SignalError):
         per_class(truth, scores, scores > 0.5, np.arange(400), resamples=10)
+
+
+def test_macro_auc_is_the_mean_of_scikit_learns_and_differences_are_paired() -> None:
+    truth, scores = frames()
+    counts = patient_resamples(np.arange(400), 50, seed=1)
+    got = macro_auc_samples(truth, scores, counts)
+    for r in (0, 49):
+        want = [sk.roc_auc_score(truth[c], scores[c], sample_weight=counts[r]) for c in truth]
+        assert got[r] == pytest.approx(np.mean(want))
+    same = macro_auc_samples(truth, scores * 2 + 1, counts)  # a monotone map keeps every rank
+    np.testing.assert_allclose(same - got, 0, atol=1e-12)
 
 
 def test_triage_cuts_keep_their_promise() -> None:

@@ -76,6 +76,18 @@ def test_fit_learns_and_is_bitwise_repeatable() -> None:
     assert not torch.equal(next(model.parameters()), next(other.parameters()))
 
 
+def test_pretrained_weights_are_the_start_and_stay_untouched() -> None:
+    signals, labels = toy()
+    train, val = np.arange(48), np.arange(48, 64)
+    start, _ = fit(signals, labels, train, val, TINY, TrainConfig(crops=480, batch=16))
+    before = {name: value.clone() for name, value in start.state_dict().items()}
+    still = TrainConfig(crops=48, batch=16, learning_rate=0.0)
+    again, _ = fit(signals, labels, train, val, TINY, still, initial=start)
+    for (name, mine), theirs in zip(again.named_parameters(), start.parameters(), strict=True):
+        assert torch.equal(mine, theirs), name
+    assert all(torch.equal(before[name], value) for name, value in start.state_dict().items())
+
+
 def test_test_recordings_have_no_influence() -> None:
     signals, labels = toy()
     train, val = np.arange(48), np.arange(48, 64)

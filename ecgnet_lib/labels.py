@@ -19,9 +19,9 @@ Which class a code belongs to is our reading of the AHA/ACCF/HRS statement categ
 2007, doi 10.1161/CIRCULATIONAHA.106.180201), not something the paper gives.
 
 Two choices to know. Every statement counts whatever its likelihood: PTB-XL stores 0, "unknown",
-with nearly every rhythm and form statement. And only the statement NORM means normal: sinus rhythm is a
-rhythm, found on infarctions too. Sources without a statement "normal ECG" can prove a recording
-abnormal but never normal; there `abnormal` stays unknown when nothing abnormal is stated.
+with nearly every rhythm and form statement. And only the statement NORM means normal: sinus rhythm
+is a rhythm, found on infarctions too. Sources without a statement "normal ECG" can prove a
+recording abnormal but never normal; there `abnormal` stays unknown when nothing abnormal is stated.
 """
 
 from __future__ import annotations

@@ -28,11 +28,53 @@ REFERENCE_HZ = (0.67, 40.0)
 EXCERPT = "nstdb-excerpt/nstdb_30s_360hz.npz"
 
 _FILES = dict(zip(KINDS, ("bw", "em", "ma"), strict=True))
-_EDGES_HZ = (0.05, 0.67, 5, 12.5, 25, 40, 50, 100)
+_EDGES_HZ = (0.02, 0.1, 0.2, 0.35, 0.67, 1, 2, 5, 12, 20, 30, 45, 70, 110)
 _POWERS = {  # share of the excerpt's power between two edges, mean of its channels
-    "baseline": (0.85, 0.142, 0.002, 0.002, 0.002, 0.001, 0.001),
-    "electrode": (0.41, 0.50, 0.07, 0.012, 0.004, 0.002, 0.002),
-    "muscle": (0.31, 0.16, 0.04, 0.165, 0.22, 0.073, 0.032),
+    "baseline": (
+        0.076,
+        0.79,
+        0.11,
+        0.016,
+        0.0037,
+        0.0031,
+        0.00075,
+        0.00028,
+        0.00022,
+        0.0002,
+        0.00025,
+        0.00037,
+        0.00015,
+    ),
+    "electrode": (
+        0.015,
+        0.6,
+        0.082,
+        0.048,
+        0.054,
+        0.099,
+        0.053,
+        0.034,
+        0.0064,
+        0.0018,
+        0.0015,
+        0.001,
+        0.00039,
+    ),
+    "muscle": (
+        0.24,
+        0.3,
+        0.061,
+        0.1,
+        0.019,
+        0.015,
+        0.012,
+        0.017,
+        0.045,
+        0.073,
+        0.087,
+        0.027,
+        0.0018,
+    ),
 }
 
 
@@ -84,7 +126,7 @@ def nstdb(fs_hz: float, channel: int) -> dict[str, np.ndarray]:
 def stand_in(fs_hz: float, seconds: float = 30.0, seed: int = 0) -> dict[str, np.ndarray]:
     """Gaussian noise with the band powers of NSTDB, {kind: (N,)} float32 of rms 1.
 
-    Steady, where real noise comes in bursts: easier to remove.
+    Steady, where real noise comes in bursts.
     """
     rng = np.random.default_rng(seed)
     n = round(seconds * fs_hz)

@@ -84,7 +84,7 @@ def test_real_excerpt_has_the_character_of_each_kind(physionet):
 
 
 def test_stand_in_has_the_band_powers_it_was_given():
-    tracks = noise.stand_in(500, 200, seed=1)
+    tracks = noise.stand_in(500, 2000, seed=1)
     for kind, powers in noise._POWERS.items():
         power = np.abs(np.fft.rfft(tracks[kind])) ** 2
         hz = np.fft.rfftfreq(tracks[kind].size, 1 / 500)

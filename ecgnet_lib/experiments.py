@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ecgnet_lib import __version__, datasets
+from ecgnet_lib import __version__, datasets, sources
 from ecgnet_lib.checkpoint import DEFAULT, save_checkpoint, write_atomic
 from ecgnet_lib.errors import ConfigError
 from ecgnet_lib.evaluate import (
@@ -27,12 +27,13 @@ from ecgnet_lib.evaluate import (
     per_class,
     triage_cuts,
 )
+from ecgnet_lib.intervals import ludb_qtc
 from ecgnet_lib.labels import DISEASES
 from ecgnet_lib.model import FoundationalECGNet
+from ecgnet_lib.results import RESULTS
 from ecgnet_lib.splits import Split, audit, duplicates, merge_duplicates, official
 from ecgnet_lib.train import Labels, TrainConfig, fit, predict_crops
 
-RESULTS = Path(__file__).resolve().parents[1] / "book" / "results"
 NAMES = ["abnormal", *DISEASES]
 DENOISING = "gated"
 RESAMPLES = 2000
@@ -179,9 +180,29 @@ def simulation() -> dict:
     for name, model in networks.items():
         val, runs[name] = (scores_of(model, signals, table, r) for r in (split.val, split.test))
         judged[name] = judge(table, val, runs[name])
-    rows = {name: m | judged[name] for name, m in macro(table, runs, "real only").items()}
+    measured = {name: qt_on_ludb(model) for name, model in networks.items()}
+    rows = {
+        name: m | {"measured_qt": measured[name]} | judged[name]
+        for name, m in macro(table, runs, "real only").items()
+    }
     said = about("simulation", data, split, config)
     return said | {"simulated_patients": SIMULATED_PATIENTS, "rows": rows}
+
+
+def qt_on_ludb(model: FoundationalECGNet) -> dict:
+    """Return how well P(QT) ranks LUDB's recordings by a measured, not a stated, long QT.
+
+    The truth is QTc above the limit on LUDB's manual marks: a derived label, never pooled with the
+    statements of the other sources.
+    """
+    ludb = datasets.load("ludb")
+    truth = ludb_qtc(sources.locate("ludb"), ludb.table)[["prolonged"]]
+    scores = scores_of(model, ludb.denoised(DENOISING), ludb.table, np.arange(len(ludb.table)))
+    scores = scores[["QT"]].set_axis(["prolonged"], axis=1)
+    patients = ludb.table.patient.to_numpy()
+    result = per_class(truth, scores, scores > 0.5, patients, RESAMPLES).loc["prolonged"]
+    kept = ["n", "positives", "estimable", "auc", "auc_low", "auc_high"]
+    return json.loads(result[kept].to_json())
 
 
 EXPERIMENTS: dict[str, Callable[[], dict]] = {

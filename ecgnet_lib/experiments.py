@@ -150,7 +150,7 @@ def default() -> dict:
 def denoising() -> dict:
     """Does denoising help the classifier? One network for each method, all else equal."""
     data, table, split = official_ptbxl()
-    config, labels = TrainConfig(crops=30_000), Labels.of(table)
+    config, labels = TrainConfig(crops=20_000), Labels.of(table)
     runs, judged = {}, {}
     for method in ("none", "butterworth", "paper", "gated"):
         signals = data.denoised(method)
@@ -167,7 +167,7 @@ def simulation() -> dict:
     from ecgnet_lib.simulate import cohort
 
     data, table, split = official_ptbxl()
-    config, labels = TrainConfig(crops=30_000), Labels.of(table)
+    config, labels = TrainConfig(crops=20_000), Labels.of(table)
     signals = data.denoised(DENOISING)
     virtual, patients = cohort(SIMULATED_PATIENTS, data.fs_hz, datasets.WINDOW_S, seed=1)
     apart = official(patients)

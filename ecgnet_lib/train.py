@@ -23,6 +23,8 @@ from ecgnet_lib.errors import SignalError
 from ecgnet_lib.labels import DISEASES
 from ecgnet_lib.model import FoundationalECGNet, ModelConfig
 
+MIN_CHOICE = 5  # positives, and negatives, from which on a class has a say in the choice of epoch
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -148,13 +150,17 @@ def predict_crops(
 
 def macro_auc(labels: Labels, rows: np.ndarray, abnormal: np.ndarray, diseases: np.ndarray
               ) -> float:  # fmt: skip
-    """Mean AUC over abnormal and every disease that has both kinds of recording among `rows`."""
+    """Mean AUC over abnormal and every disease with enough recordings of both kinds in `rows`.
+
+    Enough is MIN_CHOICE: with a single positive the AUC is a matter of luck, and luck would choose
+    the epoch. NaN when no column has enough.
+    """
     scores = []
     known = labels.known[rows]
     columns = [(labels.abnormal[rows][known], abnormal[known])]
     columns += [(labels.diseases[rows, c], diseases[:, c]) for c in range(len(DISEASES))]
     for truth, score in columns:
-        if 0 < truth.sum() < len(truth):
+        if MIN_CHOICE <= truth.sum() <= len(truth) - MIN_CHOICE:
             scores.append(roc_auc_score(truth, score))
     return float(np.mean(scores)) if scores else float("nan")
 

@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.metrics import roc_auc_score
 
 from ecgnet_lib.errors import SignalError
 from ecgnet_lib.labels import DISEASES
 from ecgnet_lib.model import FoundationalECGNet, ModelConfig
 from ecgnet_lib.train import (
+    MIN_CHOICE,
     Labels,
     TrainConfig,
     augment,
@@ -127,6 +129,20 @@ def test_augmentation_keeps_shape_seed_and_at_least_one_lead() -> None:
     y, present = augment(x, still, 100, torch.Generator())
     assert torch.equal(y, x)
     assert present.all()
+
+
+def test_a_class_with_a_handful_of_positives_has_no_say() -> None:
+    rng = np.random.default_rng(0)
+    n = 40
+    diseases = np.zeros((n, 5), np.float32)
+    diseases[:MIN_CHOICE, 0] = 1
+    diseases[: MIN_CHOICE - 1, 1] = 1
+    labels = Labels((np.arange(n) % 2).astype(np.float32), diseases, np.ones(n, bool))
+    p, q = rng.random(n), rng.random((n, 5))
+    want = np.mean([roc_auc_score(labels.abnormal, p), roc_auc_score(diseases[:, 0], q[:, 0])])
+    assert macro_auc(labels, np.arange(n), p, q) == pytest.approx(want)
+    few = np.arange(4)
+    assert np.isnan(macro_auc(labels, few, p[few], q[few]))
 
 
 def test_labels_from_a_table() -> None:

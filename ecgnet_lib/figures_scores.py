@@ -5,7 +5,7 @@ As in `figures`, each function returns a Figure whose label is its alternative t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -86,6 +86,37 @@ def per_class_metrics(
         for name, row in table.iterrows()
     ]  # fmt: skip
     fig.set_label(named(title, f"metrics with 95 % intervals. {'; '.join(said)}."))
+    return fig
+
+
+@style()
+def compared(rows: Mapping[str, dict], against: str, *, title: str = "") -> Figure:
+    """Draw the macro AUC of several networks, and its difference to one of them, with intervals.
+
+    rows: name -> {"macro_auc": {value, low, high}, "difference_to_<against>": the same}, as
+    `experiments` records them; intervals are 95 % paired bootstraps over patients.
+    """
+    fig = Figure(figsize=(WIDTH_IN, 0.9 + 0.3 * len(rows)), layout="constrained")
+    left, right = fig.subplots(1, 2, sharey=True)
+    keys = ("macro_auc", f"difference_to_{against}")
+    for ax, key in zip((left, right), keys, strict=True):
+        for y, (name, row) in enumerate(rows.items()):
+            if key == keys[1] and name == against:
+                continue
+            value, low, high = (row[key][part] for part in ("value", "low", "high"))
+            ax.plot([low, high], [y, y], color=BLUE, lw=2)
+            ax.plot(value, y, "o", color=BLUE)
+    right.axvline(0, color="#808080", lw=1)
+    left.set(yticks=range(len(rows)), yticklabels=rows, xlabel="macro AUC (0 to 1)")
+    left.invert_yaxis()
+    right.set(xlabel=f"difference to {against}")
+    fig.suptitle(title, x=0.01, ha="left", weight="bold", fontsize=10)
+    said = "; ".join(
+        f"{name} {row['macro_auc']['value']:.3f} [{row['macro_auc']['low']:.3f}, "
+        f"{row['macro_auc']['high']:.3f}]"
+        for name, row in rows.items()
+    )
+    fig.set_label(named(title, f"macro AUC with 95 % intervals: {said}."))
     return fig
 
 

@@ -186,6 +186,23 @@ def test_metrics_of_too_few_positives_are_named_but_not_drawn():
     assert "QT: not estimable" in fig.get_label() and "QT: AUC" not in fig.get_label()
 
 
+def test_compared_networks_stand_at_their_values_and_not_against_themselves():
+    def part(value):
+        return {"value": value, "low": value - 0.1, "high": value + 0.1}
+
+    rows = {
+        "none": {"macro_auc": part(0.8), "difference_to_none": part(0.0)},
+        "ours": {"macro_auc": part(0.85), "difference_to_none": part(0.05)},
+    }
+    fig = figures_scores.compared(rows, "none", title="T")
+    left, right = fig.axes
+    dots = [line.get_xdata()[0] for line in left.lines if line.get_marker() == "o"]
+    assert dots == [0.8, 0.85]
+    dots = [line.get_xdata()[0] for line in right.lines if line.get_marker() == "o"]
+    assert dots == [0.05]
+    assert "ours 0.850 [0.750, 0.950]" in fig.get_label()
+
+
 def test_reliability_intervals_are_wilsons():
     fig = figures_scores.reliability([1] * 8 + [0] * 2, [0.75] * 10)
     (segment,) = fig.axes[0].collections[0].get_segments()

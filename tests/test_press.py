@@ -352,6 +352,8 @@ def test_data_note_marks_simulated_values(shown: list[dict]) -> None:
     assert "admonition warning" in html and "No ECG of a real person" in html
     assert "Made &lt;here&gt;." in html
     assert shown[1]["metadata"]["claim"] == {"name": "auc", "value": 0.5, "data": "simulated"}
+    record("of_record", 0.6, data="ptbxl")
+    assert shown.pop()["metadata"]["claim"]["data"] == "ptbxl"
     Chosen.name = "ludb"
     data_note(Chosen)
     assert "admonition note" in shown[2]["data"]["text/html"]

@@ -20,9 +20,10 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _data: dict[str, str] = {}  # what data_note said last, in this kernel: {"data": name}
 
 
-def record(name: str, value: float | int | str | bool) -> None:
+def record(name: str, value: float | int | str | bool, data: str | None = None) -> None:
     """Record a value of this page under a name that is unique on the page.
 
+    data: which data the value comes from, where they are not the page's own (a result of record).
     Nothing is returned, so that a cell which ends with it shows nothing. Scalars of NumPy and
     torch become plain Python numbers, nothing is rounded. Raises PageError for any other type, for
     a number that is not finite, and for a name that glue cannot quote.
@@ -40,7 +41,7 @@ def record(name: str, value: float | int | str | bool) -> None:
         {f"{MIME}text/plain": repr(plain)},
         metadata={
             "scrapbook": {"name": name, "mime_prefix": MIME},
-            "claim": {"name": name, "value": plain, **_data},
+            "claim": {"name": name, "value": plain, **({"data": data} if data else _data)},
         },
         raw=True,
     )

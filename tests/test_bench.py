@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from ecgnet_lib import bench
@@ -43,6 +44,14 @@ def test_written_rows_have_exactly_the_agreed_keys(tmp_path):
         {"name": "b", "value": 3.0, "unit": "us", "target": None, "met": None},
     ]
     assert [file.name for file in tmp_path.iterdir()] == ["rows.json"]
+
+
+def test_numpys_numbers_and_truths_are_written(tmp_path):
+    row = bench.Row("a", np.float32(0.5), "dB", np.int64(1), np.bool_(False), (0.0, 1.0))
+    bench.write([row], tmp_path / "rows.json")
+    assert json.loads((tmp_path / "rows.json").read_text()) == [
+        {"name": "a", "value": 0.5, "unit": "dB", "target": 1.0, "met": False}
+    ]
 
 
 def test_an_interrupted_write_keeps_the_old_rows(tmp_path):

@@ -80,8 +80,17 @@ def table(rows: Sequence[Row]) -> str:
 
 def write(rows: Sequence[Row], file: str | Path) -> None:
     """Write a JSON list of {name, value, unit, target, met}, all of it or nothing."""
-    keys = ("name", "value", "unit", "target", "met")
-    text = json.dumps([{key: getattr(one, key) for key in keys} for one in rows], indent=1)
+    plain = [
+        {
+            "name": one.name,
+            "value": float(one.value),  # NumPy's numbers and truths are not JSON's
+            "unit": one.unit,
+            "target": None if one.target is None else float(one.target),
+            "met": None if one.met is None else bool(one.met),
+        }
+        for one in rows
+    ]
+    text = json.dumps(plain, indent=1)
     part = Path(f"{file}.part")
     part.write_text(text + "\n")
     os.replace(part, file)

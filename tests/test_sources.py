@@ -269,6 +269,15 @@ def test_a_folder_that_cannot_be_written_is_told(server):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+@pytest.fixture
+def ctrl_c_works():
+    """A process that was started in the background may ignore SIGINT; here it is heard."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_works")
 def test_ctrl_c_leaves_whole_files_and_the_next_get_goes_on(server):
     def press(path: str) -> None:
         if path == f"{PTB}/records100/00000/00002_lr.hea":  # the bulk has arrived by then

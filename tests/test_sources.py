@@ -268,7 +268,6 @@ def test_a_folder_that_cannot_be_written_is_told(server):
 # --- interruptions ------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 @pytest.fixture
 def ctrl_c_works():
     """A process that was started in the background may ignore SIGINT; here it is heard."""
@@ -277,6 +276,7 @@ def ctrl_c_works():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 @pytest.mark.usefixtures("ctrl_c_works")
 def test_ctrl_c_leaves_whole_files_and_the_next_get_goes_on(server):
     def press(path: str) -> None:

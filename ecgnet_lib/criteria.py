@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from ecgnet_lib.errors import SignalError
 from ecgnet_lib.records import LEADS
 
 BEFORE_S, AFTER_S = 0.42, 0.72
@@ -45,7 +46,7 @@ def measure(signal: np.ndarray, fs_hz: float, qrs_on_s: np.ndarray) -> SimpleNam
     `q`, `r`, `s` are depths and heights of the first negative, the positive and the last negative
     deflection, `r_ms` is how long R lasts, `late` the mean of the last 40 ms of QRS, `st` the level
     60 ms after it, `t` the extreme of T; `flat` is how much the stillest 50 ms
-    between T and QRS still move.
+    between T and QRS still move. Raises SignalError where the beats leave no room for a T wave.
     """
     before, after = round(BEFORE_S * fs_hz), round(AFTER_S * fs_hz)
     starts = np.round(qrs_on_s * fs_hz).astype(int)
@@ -87,6 +88,13 @@ def measure(signal: np.ndarray, fs_hz: float, qrs_on_s: np.ndarray) -> SimpleNam
     m.axis = np.degrees(np.arctan2(2 / np.sqrt(3) * area["aVF"], area["I"]))
     room = on + round(min(0.62 * np.sqrt(np.median(rr)), np.median(rr) - 0.08) * fs_hz)
     wave = beat[:, off + round(0.02 * fs_hz) : room]
+    if wave.shape[1] < round(0.06 * fs_hz):
+        raise SignalError(
+            "no room is left for a T wave",
+            expected="60 ms or more between the end of QRS and the next beat",
+            found=f"{1000 * wave.shape[1] / fs_hz:.0f} ms",
+            remedy="give the true onsets of QRS: some of these stand too close together",
+        )
     m.st = dict(zip(LEADS, beat[:, off + round(0.06 * fs_hz)], strict=True))
     m.t = dict(zip(LEADS, wave[range(12), np.abs(wave).argmax(1)], strict=True))
     # The end of T by the tangent, on the direction in which T is largest.

@@ -297,6 +297,13 @@ def test_noise_is_not_added_to_what_is_no_signal(signal, noise, snr_db):
         spoil(signal, noise, snr_db)
 
 
+def test_callipers_refuse_beats_that_leave_no_room_for_t(healthy):
+    onset = healthy.beats[healthy.beats.recording == 0].qrs_on.to_numpy()
+    twice = np.sort(np.concatenate([onset, onset + 0.2]))  # each T taken for another beat
+    with pytest.raises(SignalError, match="no room is left for a T wave"):
+        measure(healthy.signals[0], healthy.fs_hz, twice)
+
+
 def test_import_leaves_torch_alone():
     import subprocess
     import sys

@@ -23,7 +23,7 @@ from ecgnet_lib.copies import locate
 from ecgnet_lib.criteria import CRITERIA, measure
 from ecgnet_lib.diseases import DISEASES
 from ecgnet_lib.electrodes import electrode_noise, spoil
-from ecgnet_lib.errors import SourceError
+from ecgnet_lib.errors import SignalError, SourceError
 from ecgnet_lib.records import LEADS, read, standard
 from ecgnet_lib.simulate import Simulation, cohort, simulate
 from ecgnet_lib.tables import ludb_table, ptbxl_table
@@ -170,7 +170,10 @@ def _callipers(signals: np.ndarray) -> pd.DataFrame:
         on = peaks / FS_HZ - 0.035
         if ((on > 0.45) & (on < 9.2)).sum() < 4:
             continue
-        m = measure(signal, FS_HZ, on)
+        try:
+            m = measure(signal, FS_HZ, on)
+        except SignalError:  # neurokit2 took T for R
+            continue
         voltages = {f"R {x}": m.r[x] for x in ("I", "II", "V1", "V5")} | {"S V2": m.s["V2"]}
         rows.append({"rate": m.rate, "QRS": m.qrs, "QTc": m.qtc, "axis": m.axis} | voltages)
     return pd.DataFrame(rows)

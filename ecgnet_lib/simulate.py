@@ -167,8 +167,8 @@ def cohort(
     """The `simulated` data set: one noisy recording per virtual patient, and its table.
 
     Returns signals (N, 12, T) float32 mV and a table with one row per recording, index
-    `recording` ("simulated/00001"), and the columns of `tables.py`: fold is 1-10, `file` and
-    `file_100` are empty. Raises ConfigError for fewer than one patient and as `simulate` does.
+    `recording` ("simulated/00001"), and the columns of `tables.py`: fold is 1-10, `file` is
+    empty. Raises ConfigError for fewer than one patient and as `simulate` does.
     """
     check_range(n_patients=n_patients, seed=seed, fs_hz=fs_hz, seconds=seconds)
     rng = np.random.default_rng([seed, 11])
@@ -203,7 +203,6 @@ def cohort(
             "statements": list(made.truth.statements),
             "file": "",
             "fs_hz": fs_hz,
-            "file_100": "",
         },
         index=pd.Index([f"simulated/{i:05d}" for i in numbers], name="recording"),
     )

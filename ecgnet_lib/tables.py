@@ -10,12 +10,7 @@ sex        "F", "M" or "" when not known
 statements tuple of codes or sentences, as the source gives them
 file       the recording at its best sampling rate, in the source's folder, without suffix
 fs_hz      sampling rate of `file`
-file_100   the source's own 100 Hz version if it is at hand, else "" (PTB-XL only has one)
 and the label columns of `labels.judge`: NORM ARR CD MI QT HYP abnormal other only_sinus_rhythm.
-
-A loader that wants 100 Hz takes `file_100` where there is one and resamples `file` elsewhere:
-`table.file_100.where(table.file_100 != "", table.file)`. A loader that prefers that all recordings
-went through one resampler takes `file` throughout.
 """
 
 from __future__ import annotations
@@ -35,7 +30,7 @@ from ecgnet_lib.errors import LabelError
 from ecgnet_lib.labels import CLASSES, judge, unknown_statements
 
 COLUMNS = (
-    *("source", "patient", "fold", "age", "sex", "statements", "file", "fs_hz", "file_100"),
+    *("source", "patient", "fold", "age", "sex", "statements", "file", "fs_hz"),
     *(*CLASSES, "abnormal", "other", "only_sinus_rhythm"),
 )
 PTBXL_COLUMNS = (
@@ -99,7 +94,7 @@ def ptbxl_table(folder: Path, *, strict: bool = False) -> Labelled:
             refused.append((recording, f"its signal {raw['filename_hr']} is not at hand"))
             continue
         best = {"file": file_500 or file_100, "fs_hz": 500.0 if file_500 else 100.0}
-        rows[recording] = {**row, **best, "file_100": file_100}
+        rows[recording] = {**row, **best}
     return _labelled(rows, refused, "scp", file, strict)
 
 
@@ -218,7 +213,6 @@ def _header_row(header: Path) -> dict:
         **_age_and_sex(said.get("age", ""), said.get("sex", ""), header),
         "statements": tuple(statements),
         "fs_hz": fs_hz,
-        "file_100": "",
     }
 
 

@@ -220,7 +220,6 @@ def test_ptbxl_table(whole: pd.DataFrame):
     assert whole.patient.nunique() == 2765 and first_500.patient.nunique() == 466
     # 12 in 500 carry NORM and a disease at once: the statements stand as they were given
     assert (first_500.NORM & first_500[list(DISEASES)].any(axis=1)).sum() == 12
-    assert (first_500.file_100 != "").all() and (whole.file_100 != "").sum() == 500
     assert (whole.fs_hz == 500).all()
     assert whole.sex.value_counts().to_dict() == {"M": 1479, "F": 1375}
     row = whole.loc["ptb-xl/00001"]
@@ -364,16 +363,16 @@ def test_a_row_without_its_signal_is_set_aside(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("signals", "file", "fs_hz", "file_100"),
+    ("signals", "file", "fs_hz"),
     [
-        (("hr", "lr"), "records/1_hr", 500, "records/1_lr"),
-        (("hr",), "records/1_hr", 500, ""),
-        (("lr",), "records/1_lr", 100, "records/1_lr"),
+        (("hr", "lr"), "records/1_hr", 500),
+        (("hr",), "records/1_hr", 500),
+        (("lr",), "records/1_lr", 100),
     ],
 )
-def test_the_best_file_at_hand(tmp_path: Path, signals, file, fs_hz, file_100):
+def test_the_best_file_at_hand(tmp_path: Path, signals, file, fs_hz):
     row = ptbxl_table(write_ptbxl(tmp_path, [ptbxl_line()], signals)).table.iloc[0]
-    assert (row.file, row.fs_hz, row.file_100) == (file, fs_hz, file_100)
+    assert (row.file, row.fs_hz) == (file, fs_hz)
 
 
 def test_an_unknown_statement_is_listed_and_proves_nothing(tmp_path: Path):

@@ -277,8 +277,9 @@ def test_ptbxl_holds_five_recordings_twice(physionet: Path):
 
 def test_ptbxl_duplicates_are_found_at_100_hz_too(physionet: Path):
     table = ptbxl_table(physionet / "ptb-xl").table
-    table = table[table.file_100 != ""]
-    signals = raw(physionet / "ptb-xl", table.file_100)
+    table = table.iloc[:500]  # those that the copy holds at 100 Hz too
+    low = table.file.str.replace("records500", "records100").str.replace("_hr", "_lr")
+    signals = raw(physionet / "ptb-xl", low)
     twins = [tuple(f"ptb-xl/{number:05d}" for number in pair) for pair in PTBXL_TWINS]
     assert duplicates(signals, table) == twins
     at = [[list(table.index).index(name) for name in pair] for pair in twins]

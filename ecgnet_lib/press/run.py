@@ -50,6 +50,9 @@ def refresh(job: Job) -> str | None:
     return "new text" if write_notebook(merge(job, notebook), job.out) else "fresh"
 
 
+STARTS = 3  # how often a kernel that dies before its first cell is started
+
+
 def run(job: Job) -> str:
     """Execute the page and write the result; return what happened, for people.
 
@@ -66,17 +69,24 @@ def run(job: Job) -> str:
         folder.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     try:
-        execute_notebook(
-            nbformat.from_dict(stripped(job.page.notebook)),
-            str(work),
-            parameters=job.given,
-            kernel_name=KERNEL,
-            language="python",
-            progress_bar=False,
-            start_timeout=120,
-            # The kernel's folder; cwd= would move this whole process.
-            resources={"metadata": {"path": str(job.out.parent)}},
-        )
+        for attempt in range(STARTS):
+            try:
+                execute_notebook(
+                    nbformat.from_dict(stripped(job.page.notebook)),
+                    str(work),
+                    parameters=job.given,
+                    kernel_name=KERNEL,
+                    language="python",
+                    progress_bar=False,
+                    start_timeout=120,
+                    # The kernel's folder; cwd= would move this whole process.
+                    resources={"metadata": {"path": str(job.out.parent)}},
+                )
+                break
+            except RuntimeError as error:
+                # Two kernels that start at once may choose the same port; one dies, unused.
+                if "before replying" not in str(error) or attempt == STARTS - 1:
+                    raise
     except PapermillExecutionError as error:
         raise PageError(failure(error, work), file=job.page.file) from None
     except (CellTimeoutError, DeadKernelError, RuntimeError) as error:

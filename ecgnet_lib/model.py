@@ -20,6 +20,8 @@ from ecgnet_lib.labels import DISEASES
 from ecgnet_lib.records import LEADS
 from ecgnet_lib.tst import TST
 
+HEADS = ("sigmoid", "softmax", "one-stage")
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -42,12 +44,12 @@ class ModelConfig:
     tst_layers: int = 3
     d_ff: int = 192
     dropout: float = 0.1
-    head: str = "sigmoid"  # "sigmoid": any of five; "softmax": the paper's one of five
+    head: str = "sigmoid"  # "sigmoid", "softmax" or "one-stage", see `combine`
     demographics: bool = False  # age and sex as further inputs
     scale_mv: float = 0.25  # amplitude that the network sees as one
 
     def __post_init__(self) -> None:
-        choices = {"gat": ("v2", "v1", "none"), "head": ("sigmoid", "softmax")}
+        choices = {"gat": ("v2", "v1", "none"), "head": HEADS}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ConfigError(
@@ -231,23 +233,31 @@ class FoundationalECGNet(nn.Module):
                 found="person given" if person is not None else "no person",
             )
 
-    @torch.no_grad()
-    def predict(self, x: Tensor, present: Tensor | None = None, person: Tensor | None = None
-                ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """Return P(abnormal) (B,) and the joint P(abnormal and disease) (B, 5).
-
-        Raises SignalError when x holds NaN or infinity.
-        """
-        if not torch.isfinite(x).all():
-            raise SignalError("the signal holds NaN or infinity", remedy="repair or drop the lead")
-        return combine(*self(x, present, person), self.config.head)
-
 
 def combine(abnormal: Tensor, diseases: Tensor, head: str) -> tuple[Tensor, Tensor]:
-    """Turn the logits (B,) and (B, 5) of both stages into P(abnormal) and joint P(disease)."""
+    """Turn the logits (B,) and (B, 5) of both stages into P(abnormal) and joint P(disease).
+
+    "sigmoid": any of the five, given abnormal. "softmax": one of the five, given abnormal, as the
+    paper's wording suggests. "one-stage": the diseases are judged apart from abnormal.
+    """
     p = torch.sigmoid(abnormal)
-    given = torch.sigmoid(diseases) if head == "sigmoid" else diseases.softmax(-1)
-    return p, p.unsqueeze(-1) * given
+    given = diseases.softmax(-1) if head == "softmax" else torch.sigmoid(diseases)
+    return p, given if head == "one-stage" else p.unsqueeze(-1) * given
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module, x: Tensor, present: Tensor | None = None, person: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return P(abnormal) (B,) and the joint P(abnormal and disease) (B, 5).
+
+    model: ours or a baseline, called with x (B, 12, T) mV and present (B, 12). Raises SignalError
+    when x holds NaN or infinity.
+    """
+    if not torch.isfinite(x).all():
+        raise SignalError("the signal holds NaN or infinity", remedy="repair or drop the lead")
+    more = () if person is None else (person,)
+    return combine(*model(x, present, *more), model.config.head)
 
 
 def count_parameters(module: nn.Module) -> int:

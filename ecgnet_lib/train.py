@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -16,12 +17,12 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from ecgnet_lib.errors import SignalError
 from ecgnet_lib.labels import DISEASES
-from ecgnet_lib.model import FoundationalECGNet, ModelConfig
+from ecgnet_lib.model import FoundationalECGNet, predict
 
 MIN_CHOICE = 5  # positives, and negatives, from which on a class has a say in the choice of epoch
 
@@ -74,7 +75,8 @@ def two_stage_loss(
     """Cross-entropy of stage 1 where it is known, plus that of stage 2 among the abnormal.
 
     abnormal, known: (B,); diseases: (B, 5). The softmax head learns from recordings with exactly
-    one disease. A part without any recording in the batch adds zero.
+    one disease; the one-stage head from all whose labels are known. A part without any recording in
+    the batch adds zero.
     """
     stage1, stage2 = logits
     part1 = F.binary_cross_entropy_with_logits(stage1, abnormal, reduction="none")
@@ -83,7 +85,7 @@ def two_stage_loss(
         chosen = diseases.sum(1) == 1
         part2 = F.cross_entropy(stage2, diseases.argmax(1), reduction="none")
     else:
-        chosen = abnormal > 0
+        chosen = (abnormal > 0) | (known > 0) if head == "one-stage" else abnormal > 0
         part2 = F.binary_cross_entropy_with_logits(stage2, diseases, reduction="none").sum(1)
     return loss + (part2 * chosen).sum() / chosen.sum().clamp(min=1)
 
@@ -114,7 +116,7 @@ def augment(
 
 
 def predict_crops(
-    model: FoundationalECGNet,
+    model: nn.Module,
     signals: np.ndarray,
     crop_s: float = 2.5,
     present: np.ndarray | None = None,
@@ -141,7 +143,7 @@ def predict_crops(
     for begin in range(0, len(signals), batch):
         x = torch.from_numpy(np.ascontiguousarray(signals[begin : begin + batch]))
         here = None if present is None else torch.from_numpy(present[begin : begin + batch])
-        parts = [model.predict(x[..., start : start + length], here) for start in starts]
+        parts = [predict(model, x[..., start : start + length], here) for start in starts]
         abnormal.append(torch.stack([p for p, _ in parts]).mean(0))
         diseases.append(torch.stack([q for _, q in parts]).mean(0))
     model.train(was_training)
@@ -181,21 +183,23 @@ def fit(
     labels: Labels,
     train: np.ndarray,
     val: np.ndarray,
-    model_config: ModelConfig | None = None,
+    make: Callable[[], nn.Module] = FoundationalECGNet,
     config: TrainConfig | None = None,
-    initial: FoundationalECGNet | None = None,
-) -> tuple[FoundationalECGNet, pd.DataFrame]:
+    initial: nn.Module | None = None,
+) -> tuple[nn.Module, pd.DataFrame]:
     """Train on the rows `train`, keep the epoch that is best on the rows `val`.
 
-    signals: (N, 12, T) float32 mV at the model's rate. initial: a network of the same
-    configuration whose weights are the start (pre-training); it is left as it is. Returns the model
-    in eval mode and one row an epoch: epoch, loss, val_loss, val_auc (macro), learning_rate,
-    seconds. The same seed on the same CPU with one thread gives the same bits.
+    signals: (N, 12, T) float32 mV at the model's rate. make: builds the network, ours or a
+    baseline: a module with `config.fs_hz` and `config.head` that maps (B, 12, T) and present
+    (B, 12) to the logits of both stages. initial: a network of the same kind whose weights are the
+    start (pre-training); it is left as it is. Returns the model in eval mode and one row an epoch:
+    epoch, loss, val_loss, val_auc (macro), learning_rate, seconds. The same seed on the same CPU
+    with one thread gives the same bits.
     """
     config = config or TrainConfig()
     torch.manual_seed(config.seed)  # weights and dropout
     generator = torch.Generator().manual_seed(config.seed)  # order, crops, augmentation
-    model = FoundationalECGNet(model_config)
+    model = make()
     if initial is not None:
         model.load_state_dict(initial.state_dict())
     fs_hz, head = model.config.fs_hz, model.config.head

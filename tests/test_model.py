@@ -11,7 +11,7 @@ import torch
 from ecgnet_lib.checkpoint import load_checkpoint, save_checkpoint
 from ecgnet_lib.errors import ConfigError, SignalError
 from ecgnet_lib.labels import DISEASES
-from ecgnet_lib.model import FoundationalECGNet, ModelConfig, combine, count_parameters
+from ecgnet_lib.model import FoundationalECGNet, ModelConfig, combine, count_parameters, predict
 
 SMALL = ModelConfig(channels=8, cbam_reduction=4, gat_heads=2, width=16, tst_heads=2, d_ff=32,
                     tst_layers=1, stem_layers=1)  # fmt: skip
@@ -63,7 +63,7 @@ def test_predict_is_joint_probability() -> None:
     model = FoundationalECGNet(SMALL).eval()
     x = torch.randn(4, 12, 250)
     a, d = model(x)
-    p, joint = model.predict(x)
+    p, joint = predict(model, x)
     torch.testing.assert_close(p, torch.sigmoid(a))
     torch.testing.assert_close(joint, torch.sigmoid(a)[:, None] * torch.sigmoid(d))
     _, exclusive = combine(a, d, "softmax")
@@ -112,7 +112,7 @@ def test_wrong_shapes_are_refused(shape: tuple[int, ...]) -> None:
 def test_nan_and_demographics_are_refused() -> None:
     model = FoundationalECGNet(SMALL).eval()
     with pytest.raises(SignalError, match="NaN"):
-        model.predict(torch.full((1, 12, 250), float("nan")))
+        predict(model, torch.full((1, 12, 250), float("nan")))
     with pytest.raises(SignalError, match="demographics"):
         model(torch.zeros(1, 12, 250), person=torch.zeros(1, 4))
 

@@ -10,7 +10,8 @@ from sklearn import metrics as sk
 
 from ecgnet_lib.checkpoint import DEFAULT, load_checkpoint
 from ecgnet_lib.evaluate import MIN_POSITIVES
-from ecgnet_lib.experiments import EXPERIMENTS, NAMES
+from ecgnet_lib.experiments import EXPERIMENTS
+from ecgnet_lib.experiments.common import NAMES
 from ecgnet_lib.results import RESULTS, load_result
 
 ROWS = [

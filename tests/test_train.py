@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from ecgnet_lib.errors import SignalError
 from ecgnet_lib.labels import DISEASES
-from ecgnet_lib.model import FoundationalECGNet, ModelConfig
+from ecgnet_lib.model import FoundationalECGNet, ModelConfig, predict
 from ecgnet_lib.train import (
     MIN_CHOICE,
     Labels,
@@ -25,6 +25,10 @@ from ecgnet_lib.train import (
 
 TINY = ModelConfig(channels=8, cbam_reduction=4, gat_heads=2, width=16, tst_heads=2, d_ff=32,
                    tst_layers=1, stem_layers=1, dropout=0.0)  # fmt: skip
+
+
+def tiny() -> FoundationalECGNet:
+    return FoundationalECGNet(TINY)
 
 
 def toy(n: int = 96, seed: int = 0) -> tuple[np.ndarray, Labels]:
@@ -65,8 +69,8 @@ def test_fit_learns_and_is_bitwise_repeatable() -> None:
     signals, labels = toy()
     train, val = np.arange(64), np.arange(64, 96)
     config = TrainConfig(crops=1600, batch=16, learning_rate=1e-2, seed=3)
-    model, history = fit(signals, labels, train, val, TINY, config)
-    again, history2 = fit(signals, labels, train, val, TINY, config)
+    model, history = fit(signals, labels, train, val, tiny, config)
+    again, history2 = fit(signals, labels, train, val, tiny, config)
     for mine, theirs in zip(model.parameters(), again.parameters(), strict=True):
         assert torch.equal(mine, theirs)
     pd.testing.assert_frame_equal(history.drop(columns="seconds"), history2.drop(columns="seconds"))
@@ -74,17 +78,17 @@ def test_fit_learns_and_is_bitwise_repeatable() -> None:
     assert history["val_auc"].max() > 0.95
     scores = predict_crops(model, signals[val])
     assert macro_auc(labels, val, *scores) == pytest.approx(history["val_auc"].max())
-    other, _ = fit(signals, labels, train, val, TINY, TrainConfig(crops=64, batch=16, seed=4))
+    other, _ = fit(signals, labels, train, val, tiny, TrainConfig(crops=64, batch=16, seed=4))
     assert not torch.equal(next(model.parameters()), next(other.parameters()))
 
 
 def test_pretrained_weights_are_the_start_and_stay_untouched() -> None:
     signals, labels = toy()
     train, val = np.arange(48), np.arange(48, 64)
-    start, _ = fit(signals, labels, train, val, TINY, TrainConfig(crops=480, batch=16))
+    start, _ = fit(signals, labels, train, val, tiny, TrainConfig(crops=480, batch=16))
     before = {name: value.clone() for name, value in start.state_dict().items()}
     still = TrainConfig(crops=48, batch=16, learning_rate=0.0)
-    again, _ = fit(signals, labels, train, val, TINY, still, initial=start)
+    again, _ = fit(signals, labels, train, val, tiny, still, initial=start)
     for (name, mine), theirs in zip(again.named_parameters(), start.parameters(), strict=True):
         assert torch.equal(mine, theirs), name
     assert all(torch.equal(before[name], value) for name, value in start.state_dict().items())
@@ -94,9 +98,9 @@ def test_test_recordings_have_no_influence() -> None:
     signals, labels = toy()
     train, val = np.arange(48), np.arange(48, 64)
     config = TrainConfig(crops=96, batch=16)
-    model, _ = fit(signals, labels, train, val, TINY, config)
+    model, _ = fit(signals, labels, train, val, tiny, config)
     signals[64:] = np.nan
-    again, _ = fit(signals, labels, train, val, TINY, config)
+    again, _ = fit(signals, labels, train, val, tiny, config)
     for mine, theirs in zip(model.parameters(), again.parameters(), strict=True):
         assert torch.equal(mine, theirs)
 
@@ -107,7 +111,7 @@ def test_crops_cover_the_recording_and_are_averaged() -> None:
     x = np.random.default_rng(0).standard_normal((3, 12, 1000)).astype(np.float32)
     p, q = predict_crops(model, x, crop_s=2.5)
     starts = [0, 125, 250, 375, 500, 625, 750]
-    parts = [model.predict(torch.from_numpy(x[..., s : s + 250])) for s in starts]
+    parts = [predict(model, torch.from_numpy(x[..., s : s + 250])) for s in starts]
     np.testing.assert_allclose(p, np.mean([a for a, _ in parts], axis=0), atol=1e-6)
     np.testing.assert_allclose(q, np.mean([b for _, b in parts], axis=0), atol=1e-6)
     whole, _ = predict_crops(model, x[..., :250])

@@ -1,0 +1,106 @@
+"""Experiments on PTB-XL's official folds: the network of record, denoising, simulation."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from ecgnet_lib import datasets, sources
+from ecgnet_lib.checkpoint import DEFAULT, save_checkpoint
+from ecgnet_lib.evaluate import per_class, triage_cuts
+from ecgnet_lib.experiments.common import (
+    DENOISING,
+    RESAMPLES,
+    about,
+    judge,
+    macro,
+    official_ptbxl,
+    scores_of,
+)
+from ecgnet_lib.intervals import ludb_qtc
+from ecgnet_lib.model import FoundationalECGNet
+from ecgnet_lib.splits import official
+from ecgnet_lib.train import Labels, TrainConfig, fit
+
+SIMULATED_PATIENTS = 4000
+
+
+def default() -> dict:
+    """Train the default network on PTB-XL's official folds; its weights are those of `predict`.
+
+    Writes `book/results/weights/default.json` and `.safetensors` too.
+    """
+    data, table, split = official_ptbxl()
+    config = TrainConfig(crops=60_000)
+    signals = data.denoised(DENOISING)
+    model, history = fit(signals, Labels.of(table), split.train, split.val, config=config)
+    val, test = (scores_of(model, signals, table, rows) for rows in (split.val, split.test))
+    truth = table["abnormal"].loc[val.index].to_numpy(float)
+    judged = judge(table, val, test)
+    said = about("default", data, split, config) | {
+        "denoise": DENOISING,
+        "thresholds": judged.pop("thresholds"),
+        "triage_cuts": triage_cuts(truth, val["abnormal"].to_numpy()),
+    }
+    save_checkpoint(model, DEFAULT, said)
+    epochs = json.loads(history.drop(columns="seconds").to_json(orient="records"))
+    return said | {"config": model.config.to_dict(), "history": epochs} | judged
+
+
+def denoising() -> dict:
+    """Does denoising help the classifier? One network for each method, all else equal."""
+    data, table, split = official_ptbxl()
+    config, labels = TrainConfig(crops=20_000), Labels.of(table)
+    runs, judged = {}, {}
+    for method in ("none", "butterworth", "paper", "gated"):
+        signals = data.denoised(method)
+        model, _ = fit(signals, labels, split.train, split.val, config=config)
+        val, runs[method] = (scores_of(model, signals, table, r) for r in (split.val, split.test))
+        judged[method] = judge(table, val, runs[method])
+    rows = {name: m | judged[name] for name, m in macro(table, runs, "none").items()}
+    return about("denoising", data, split, config) | {"rows": rows}
+
+
+def simulation() -> dict:
+    """How far do virtual patients carry? Trained on them alone, before real ones, or not at all."""
+    from ecgnet_lib.denoise import denoise
+    from ecgnet_lib.simulate import cohort
+
+    data, table, split = official_ptbxl()
+    config, labels = TrainConfig(crops=20_000), Labels.of(table)
+    signals = data.denoised(DENOISING)
+    virtual, patients = cohort(SIMULATED_PATIENTS, data.fs_hz, datasets.WINDOW_S, seed=1)
+    apart = official(patients)
+    made = denoise(virtual, data.fs_hz, DENOISING)
+    on_virtual, _ = fit(made, Labels.of(patients), apart.train, apart.val, config=config)
+    on_real, _ = fit(signals, labels, split.train, split.val, config=config)
+    on_both, _ = fit(signals, labels, split.train, split.val, config=config, initial=on_virtual)
+    networks = {"simulated only": on_virtual, "real only": on_real, "simulated, then real": on_both}
+    runs, judged = {}, {}
+    for name, model in networks.items():
+        val, runs[name] = (scores_of(model, signals, table, r) for r in (split.val, split.test))
+        judged[name] = judge(table, val, runs[name])
+    measured = {name: qt_on_ludb(model) for name, model in networks.items()}
+    rows = {
+        name: m | {"measured_qt": measured[name]} | judged[name]
+        for name, m in macro(table, runs, "real only").items()
+    }
+    said = about("simulation", data, split, config)
+    return said | {"simulated_patients": SIMULATED_PATIENTS, "rows": rows}
+
+
+def qt_on_ludb(model: FoundationalECGNet) -> dict:
+    """Return how well P(QT) ranks LUDB's recordings by a measured, not a stated, long QT.
+
+    The truth is QTc above the limit on LUDB's manual marks: a derived label, never pooled with the
+    statements of the other sources.
+    """
+    ludb = datasets.load("ludb")
+    truth = ludb_qtc(sources.locate("ludb"), ludb.table)[["prolonged"]]
+    scores = scores_of(model, ludb.denoised(DENOISING), ludb.table, np.arange(len(ludb.table)))
+    scores = scores[["QT"]].set_axis(["prolonged"], axis=1)
+    patients = ludb.table.patient.to_numpy()
+    result = per_class(truth, scores, scores > 0.5, patients, RESAMPLES).loc["prolonged"]
+    kept = ["n", "positives", "estimable", "auc", "auc_low", "auc_high"]
+    return json.loads(result[kept].to_json())

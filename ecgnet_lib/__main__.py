@@ -219,12 +219,19 @@ def predict(files: tuple[Path, ...], out: Path | None) -> None:
 
 
 @main.command()
-@click.argument("name")
-def experiment(name: str) -> None:
-    """Make the results NAME again; some take hours."""
+@click.argument("name", required=False)
+@click.option("--list", "listed", is_flag=True, help="List the experiments with their state.")
+def experiment(name: str | None, listed: bool) -> None:
+    """Make the results NAME again; some take hours.
+
+    Long ones go on where they stopped; two processes share the work.
+    """
     from ecgnet_lib import experiments
 
-    experiments.run(name)
+    if listed or name is None:
+        print_table(("experiment", "state", "what it does"), experiments.states())
+    else:
+        experiments.run(name)
 
 
 def short(value: object) -> str:

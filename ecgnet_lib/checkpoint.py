@@ -3,15 +3,23 @@
 No pickle: opening a checkpoint runs no code. The JSON says what the weights mean (configuration,
 classes, sampling rate, denoising, decision thresholds), where they come from (data manifest,
 training, code version) and the SHA-256 of the weights; loading refuses what does not fit.
+
+The state of an interrupted training is one file of tensors and plain values, which PyTorch reads
+without running code.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
+import pickle
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
@@ -22,6 +30,7 @@ from ecgnet_lib.model import FoundationalECGNet, ModelConfig
 from ecgnet_lib.records import LEADS
 
 DEFAULT = Path(__file__).resolve().parents[1] / "book" / "results" / "weights" / "default.json"
+VIRTUAL = DEFAULT.with_name("virtual.json")  # trained on virtual patients only
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -99,3 +108,41 @@ def read_json(path: Path) -> dict:
     if not isinstance(about, dict):
         raise ConfigError("the checkpoint is not a JSON object", file=path)
     return about
+
+
+def save_state(path: Path, about: dict, state: dict) -> None:
+    """Write where a training stands. about: plain values that tell it from any other training."""
+    buffer = io.BytesIO()
+    torch.save({"about": about, "state": state}, buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def load_state(path: Path, about: dict) -> dict:
+    """Return the state in `path`; ConfigError when it is damaged or of another training."""
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        theirs, state = saved["about"], saved["state"]
+    except (OSError, RuntimeError, EOFError, LookupError, TypeError, ValueError,
+            pickle.UnpicklingError) as error:  # fmt: skip
+        raise ConfigError(
+            "the state of the training cannot be read", file=path,
+            found=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+            remedy="delete the file; the training then starts anew",
+        ) from error  # fmt: skip
+    if different := [key for key in about if theirs.get(key) != about[key]]:
+        raise ConfigError(
+            "the state is that of another training", file=path,
+            expected="the same configuration, weights, rows, labels, signals and processes",
+            found=f"other {', '.join(different)}",
+            remedy="call as before, or name another file",
+        ) from None  # fmt: skip
+    return state
+
+
+def digest(arrays: Iterable[np.ndarray]) -> str:
+    """Return the SHA-256 over the shapes and bytes of some arrays, one after the other."""
+    total = hashlib.sha256()
+    for array in arrays:
+        total.update(f"{array.shape} {array.dtype}".encode())
+        total.update(np.ascontiguousarray(array).data)
+    return total.hexdigest()

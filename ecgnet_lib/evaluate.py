@@ -124,25 +124,3 @@ def macro_auc_samples(truth: pd.DataFrame, scores: pd.DataFrame, counts: np.ndar
         s = scores[name].to_numpy(float)[known]
         columns.append(weighted_metrics(y, s, np.zeros_like(y), counts[:, known])["auc"])
     return np.mean(columns, axis=0)
-
-
-def triage_cuts(abnormal: np.ndarray, score: np.ndarray) -> tuple[float, float]:
-    """Return the two cuts of P(abnormal), from validation data, between low, medium and high.
-
-    Below the first at most one recording in twenty is abnormal (negative predictive value 0.95);
-    from the second on at least nine in ten are (positive predictive value 0.9). Where no cut
-    reaches its value nothing is low (or high): the cut is 0 (or above 1).
-    """
-    order = np.argsort(score)
-    y, s = np.asarray(abnormal, float)[order], np.asarray(score, float)[order]
-    n = np.arange(1, len(y) + 1)
-    clean = np.flatnonzero(y.cumsum() / n <= 0.05)
-    sick = np.flatnonzero((y[::-1].cumsum() / n)[::-1] >= 0.9)
-    low = float(np.nextafter(s[clean[-1]], 2)) if len(clean) else 0.0
-    high = float(s[sick[0]]) if len(sick) else 1.1
-    return min(low, high), high
-
-
-def triage_level(p_abnormal: float, cuts: tuple[float, float]) -> str:
-    """Name the level of one recording: "low", "medium" or "high"."""
-    return "low" if p_abnormal < cuts[0] else "high" if p_abnormal >= cuts[1] else "medium"

@@ -1,4 +1,4 @@
-"""Pictures of the method: spectra, scalograms, the blocks, attention maps, training curves.
+"""Pictures of the method: spectra, scalograms, lead graphs, attention maps, training curves.
 
 As in `figures`, each function returns a Figure whose label is its alternative text.
 """
@@ -6,31 +6,44 @@ As in `figures`, each function returns a Figure whose label is its alternative t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from textwrap import fill
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Ellipse, FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import Ellipse, FancyArrowPatch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ecgnet_lib.errors import ConfigError, SignalError
 from ecgnet_lib.figures_style import BLUE, HEAT, INK, SKY, VERMILION, WIDTH_IN, named, style
 from ecgnet_lib.records import LEADS
 
-# Direction of each limb lead in the frontal plane, degrees clockwise from the patient's left.
-HEXAXIAL = {"aVL": -30, "I": 0, "II": 60, "aVF": 90, "III": 120, "aVR": -150}
-# Where the chest electrodes sit, seen from the front: the patient's left is on our right.
-CHEST = {"V1": (-0.3, 0.14), "V2": (0.04, 0.14), "V3": (0.2, -0.12), "V4": (0.4, -0.34),
-         "V5": (0.64, -0.28), "V6": (0.8, -0.06)}  # fmt: skip
+# Direction in which each limb lead looks, degrees clockwise from the patient's left; aVR is drawn
+# as -aVR, its opposite, which closes the gap between I and II (Cabrera's order).
+CABRERA_DEG = {"aVL": -30, "I": 0, "aVR": 30, "II": 60, "aVF": 90, "III": 120}
+# Where the chest electrodes sit, seen from the front: the patient's left is on our right. V1, V2
+# beside the breastbone, V4 below the middle of the collarbone, V5 and V6 level with V4 towards the
+# armpit (Kligfield et al. 2007).
+CHEST = {"V1": (-0.24, 0.2), "V2": (0.12, 0.2), "V3": (0.34, -0.08), "V4": (0.56, -0.36),
+         "V5": (0.86, -0.36), "V6": (1.14, -0.36)}  # fmt: skip
+RING = 1.85  # radius of the circle of limb leads; the heart, at its centre, is the origin
 PLACES = CHEST | {
-    lead: (1.12 * np.cos(np.radians(angle)), -1.12 * np.sin(np.radians(angle)))
-    for lead, angle in HEXAXIAL.items()
+    lead: (RING * np.cos(np.radians(angle)), -RING * np.sin(np.radians(angle)))
+    for lead, angle in CABRERA_DEG.items()
 }
+# Half of a torso from the neck to the waist; its mirror image is the other half.
+OUTLINE = ((0.0, 2.0), (0.27, 2.0), (0.27, 1.62), (0.5, 1.45), (1.15, 1.3), (1.5, 1.1),
+           (1.6, 0.6), (1.68, -0.4), (1.38, -0.44), (1.28, 0.6), (1.24, 0.1), (1.2, -0.7),
+           (1.08, -1.3), (1.12, -1.95), (0.0, -1.95))  # fmt: skip
+
+
+def rounded(corners: np.ndarray) -> np.ndarray:
+    """Cut the corners (N, 2) of an open line three times, which rounds them (Chaikin 1974)."""
+    for _ in range(3):
+        parts = corners[:-1, None] * [[0.75], [0.25]] + corners[1:, None] * [[0.25], [0.75]]
+        corners = np.concatenate([corners[:1], parts.reshape(-1, 2), corners[-1:]])
+    return corners
 
 
 def plain(value: float, _position: int) -> str:
@@ -96,52 +109,6 @@ def scalogram(power: np.ndarray, freqs_hz: np.ndarray, times_s: np.ndarray,
     return fig
 
 
-@style()
-def flow(steps: Sequence[tuple[str, str, str]], *, title: str = "", columns: int = 4) -> Figure:
-    """Draw boxes (label, shape, note) in reading order, joined by arrows."""
-    rows = -(-len(steps) // columns)
-    pitch, high = 1.42, 1.0
-    fig = Figure(figsize=(WIDTH_IN, pitch * rows - 0.25 + (0.3 if title else 0.0)))
-    ax = fig.add_axes((0, 0, 1, 1))
-    ax.set(xlim=(0, WIDTH_IN), ylim=(fig.get_figheight(), 0), aspect="equal")
-    ax.axis("off")
-    if title:
-        ax.text(0.08, 0.2, title, fontsize=10, weight="bold")
-    wide = (WIDTH_IN - 0.16 - 0.3 * (columns - 1)) / columns
-    spots = [(0.08 + (k % columns) * (wide + 0.3), 0.12 + (0.3 if title else 0) + k // columns
-              * pitch) for k in range(len(steps))]  # fmt: skip
-    arrow = {"arrowstyle": "-|>", "mutation_scale": 11, "color": "#5f5f5f", "linewidth": 1.2,
-             "shrinkA": 0, "shrinkB": 0}  # fmt: skip
-    for (x, y), (label, shape, note) in zip(spots, steps, strict=True):
-        ax.add_patch(FancyBboxPatch((x + 0.04, y + 0.04), wide - 0.08, high - 0.08, linewidth=1.1,
-                     boxstyle="round,pad=0.04", facecolor="#eef5fa", edgecolor=BLUE))  # fmt: skip
-        middle = {"x": x + wide / 2, "ha": "center", "color": INK}
-        ax.text(y=y + 0.2, s=label, weight="bold", fontsize=9.5, va="center", **middle)
-        ax.text(y=y + 0.43, s=shape, family="monospace", fontsize=8, va="center", **middle)
-        ax.text(
-            y=y + 0.58,
-            s=fill(note, int(13.5 * wide)),
-            fontsize=7.8,
-            va="top",
-            linespacing=1.1,
-            **middle,
-        )
-    for (x, y), (to_x, to_y) in pairwise(spots):
-        if to_y == y:
-            ends = [(x + wide, y + high / 2), (to_x, y + high / 2)]
-        else:  # down between the rows, back to the left, into the first box of the next row
-            lane = (y + high + to_y) / 2
-            path = [(x + wide / 2, y + high), (x + wide / 2, lane), (to_x + wide / 2, lane)]
-            ax.plot(*zip(*path, strict=True), color="#5f5f5f", linewidth=1.2)
-            ends = [path[-1], (to_x + wide / 2, to_y)]
-        ax.add_patch(FancyArrowPatch(*ends, **arrow))
-    fig.set_label(named(title, "flow diagram. " + " Then ".join(
-        f"{label}{' ' + shape if shape else ''}{': ' + note if note else ''}."
-        for label, shape, note in steps
-    )))  # fmt: skip
-    return fig
-
-
 def attention_of(weights: np.ndarray, size: int | None = None) -> np.ndarray:
     """Return the weights as a square float array, NaN-free; raise SignalError otherwise."""
     array = np.asarray(weights, dtype=float)
@@ -158,26 +125,45 @@ def strongest(weights: np.ndarray, leads: Sequence[str]) -> str:
     return f"{leads[to]} listens most to {leads[source]} (weight {others[to, source]:.2f})"
 
 
+def torso(ax: Axes) -> None:
+    """Draw a body seen from the front: outline, collarbones, breastbone, heart, limb leads."""
+    half = rounded(np.array(OUTLINE))
+    ax.fill(*np.concatenate([half, half[::-1] * [-1, 1]]).T, facecolor="#f7f1ea",
+            edgecolor="#d3c3b3", linewidth=1.2)  # fmt: skip
+    for side in (-1, 1):
+        ax.plot([side * 0.1, side * 1.1], [1.16, 1.24], color="#d3c3b3", linewidth=1.2)
+    ax.plot([-0.06, -0.06], [1.08, -0.05], color="#e6dbcf", linewidth=6, solid_capstyle="round")
+    ax.add_patch(Ellipse((0.2, -0.1), 0.5, 0.76, angle=35, facecolor="#eec9c4", edgecolor="none"))
+    for lead, angle in CABRERA_DEG.items():
+        x, y = np.array(PLACES[lead]) / RING
+        ax.add_patch(FancyArrowPatch((0, 0), ((RING - 0.16) * x, (RING - 0.16) * y), linewidth=1.1,
+                     arrowstyle="-|>", mutation_scale=9, color="#a9c6dc", zorder=1))  # fmt: skip
+        ax.text((RING + 0.27) * x, (RING + 0.24) * y, f"{angle}°", fontsize=7, color="#707070",
+                ha="center", va="center")  # fmt: skip
+    for x, side in ((-1.3, "patient's right"), (1.45, "patient's left")):
+        ax.text(x, 1.52, side, fontsize=7.5, color="#707070", ha="center", style="italic")
+
+
 @style()
 def lead_graph(weights: np.ndarray, leads: Sequence[str] = LEADS, *, title: str = "",
-               keep: int = 24) -> Figure:  # fmt: skip
-    """Draw who listens to whom among the leads, each at its place on the body.
+               keep: int = 32) -> Figure:  # fmt: skip
+    """Draw who listens to whom among the leads, on a torso seen from the front.
 
     weights: (12, 12) attention, row = listener, column = source; the `keep` strongest arrows run
     from source to listener. A graph of zeros and ones is drawn whole, as plain lines. Limb leads
-    stand at their direction in the frontal plane, chest leads where their electrodes are.
+    stand at the end of the direction in which they look, in Cabrera's order (aVR as -aVR), chest
+    leads where their electrodes are.
     """
     weights = attention_of(weights, len(leads))
     boolean = np.isin(weights, (0.0, 1.0)).all()
     if unknown := [lead for lead in leads if lead not in PLACES]:
         raise ConfigError("a lead has no place on the body", expected=LEADS, found=unknown)
-    fig = Figure(figsize=(4.7 if boolean else 5.4, 4.7))
-    ax = fig.add_axes((0.01, 0.01, 0.98 if boolean else 0.82, 0.92))
-    ax.set(xlim=(-1.32, 1.32), ylim=(-1.32, 1.25), aspect="equal")
+    fig = Figure(figsize=(5.2 if boolean else 5.9, 5.4))
+    ax = fig.add_axes((0.01, 0.01, 0.98 if boolean else 0.84, 0.92))
+    ax.set(xlim=(-1.9, 2.3), ylim=(-2.2, 2.02), aspect="equal")
     ax.set_title(title)
     ax.axis("off")
-    ax.add_patch(Ellipse((0.08, -0.12), 1.8, 1.4, facecolor="#f6f1ec", edgecolor="#d8cbbf"))
-    ax.add_patch(Ellipse((0, 0), 2.24, 2.24, facecolor="none", edgecolor="#d0d0d0", linestyle=":"))
+    torso(ax)
     others = np.where(np.eye(len(weights), dtype=bool), 0.0, weights)
     if boolean:
         others, keep = np.triu(others), others.size
@@ -188,37 +174,21 @@ def lead_graph(weights: np.ndarray, leads: Sequence[str] = LEADS, *, title: str 
         share = 0.4 if boolean else norm(others[to, source])
         ax.add_patch(FancyArrowPatch(
             PLACES[leads[source]], PLACES[leads[to]], arrowstyle="-" if boolean else "-|>",
-            connectionstyle="arc3,rad=0.12", mutation_scale=9, shrinkA=11, shrinkB=12,
-            linewidth=0.5 + 2.6 * share, color="#606060" if boolean else colours(share),
+            connectionstyle="arc3,rad=0.16", mutation_scale=9, shrinkA=9, shrinkB=10, zorder=3,
+            linewidth=0.5 + 2.6 * share, color="#505050" if boolean else colours(share),
         ))  # fmt: skip
     for lead in leads:
         edge = VERMILION if lead in CHEST else BLUE
-        ax.scatter(*PLACES[lead], s=420, color="white", edgecolor=edge, linewidth=1.5, zorder=3)
-        ax.text(*PLACES[lead], lead, fontsize=8, weight="bold", ha="center", va="center", zorder=4)
+        ax.scatter(*PLACES[lead], s=360, color="white", edgecolor=edge, linewidth=1.5, zorder=4)
+        ax.text(*PLACES[lead], "-aVR" if lead == "aVR" else lead, fontsize=6.4, weight="bold",
+                ha="center", va="center", zorder=5)  # fmt: skip
     told = f"{len(order)} pairs may listen to each other."
     if not boolean:
-        bar = fig.add_axes((0.86, 0.2, 0.025, 0.55))
+        bar = fig.add_axes((0.87, 0.2, 0.025, 0.55))
         fig.colorbar(mpl.cm.ScalarMappable(norm, colours), bar, label="attention weight (0 to 1)")
         told = f"the {len(order)} strongest arrows are drawn. {strongest(weights, leads)}."
-    what = f"graph of {len(leads)} leads, limb leads on a circle around the chest leads; "
+    what = f"graph of {len(leads)} leads on a torso, limb leads on a circle around it; "
     fig.set_label(named(title, what + told))
-    return fig
-
-
-@style()
-def attention_matrix(weights: np.ndarray, leads: Sequence[str] = LEADS, *,
-                     title: str = "") -> Figure:  # fmt: skip
-    """Draw attention between leads (12, 12), row = listener, column = source, as a heat map."""
-    weights = attention_of(weights, len(leads))
-    fig = Figure(figsize=(5.4, 4.6), layout="constrained")
-    ax = fig.subplots()
-    sns.heatmap(weights, ax=ax, cmap=HEAT, vmin=0, square=True, annot=True, fmt=".2f",
-                annot_kws={"fontsize": 6.5}, xticklabels=leads, yticklabels=leads,
-                cbar_kws={"label": "attention weight (0 to 1)"})  # fmt: skip
-    ax.set(xlabel="source lead", ylabel="listening lead", title=title)
-    ax.tick_params(axis="y", rotation=0)
-    text = f"attention between {len(leads)} leads. {strongest(weights, leads)}; the mean weight on "
-    fig.set_label(named(title, text + f"the lead itself is {np.diag(weights).mean():.2f}."))
     return fig
 
 

@@ -108,7 +108,8 @@ def compared(rows: Mapping[str, dict], against: str, *, title: str = "") -> Figu
             ax.plot(value, y, "o", color=BLUE)
     right.axvline(0, color="#808080", lw=1)
     left.set(yticks=range(len(rows)), yticklabels=rows, xlabel="macro AUC (0 to 1)")
-    left.invert_yaxis()
+    left.set(ylim=(len(rows) - 0.5, -0.5))
+    right.locator_params(axis="x", nbins=5)
     right.set(xlabel=f"difference to {against}")
     fig.suptitle(title, x=0.01, ha="left", weight="bold", fontsize=10)
     said = "; ".join(

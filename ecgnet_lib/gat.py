@@ -1,8 +1,9 @@
 """Graph attention over the leads of an ECG, dense, for one small fixed graph.
 
 GAT (Velickovic et al., ICLR 2018) and GATv2 (Brody, Alon and Yahav, ICLR 2022). Both compute the
-same numbers as `torch_geometric.nn.GATConv` and `GATv2Conv`; writing the twelve nodes as a dense
-matrix instead of an edge list makes them several times as fast.
+same numbers as `torch_geometric.nn.GATConv` and `GATv2Conv`. Here every pair of nodes has a place
+in a dense matrix, which is what the equations say; where nobody asks for the attention,
+`gat_edges.py` computes the same on a CPU several times as fast.
 
 Shapes: ... any batch, L nodes (leads), H heads, D features a head.
 """
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ecgnet_lib.errors import ConfigError, SignalError
+from ecgnet_lib.gat_edges import SLOPE, EdgeAttention
 
 CABRERA = ("aVL", "I", "aVR", "II", "aVF", "III")  # limb leads by angle in the frontal plane
 CHEST = ("V1", "V2", "V3", "V4", "V5", "V6")  # from the right sternal border to the left side
@@ -79,6 +81,8 @@ class GraphAttention(nn.Module):
                 expected=f"(..., {len(self.graph)}, {self.in_features})",
                 found=tuple(h.shape),
             )
+        if not (return_attention or h.is_cuda or torch.compiler.is_compiling()):
+            return self.along_edges(h, present)
         allowed = self.graph
         if present is not None:
             allowed = allowed & present.unsqueeze(-2).unsqueeze(-3)  # (..., 1, L, L)
@@ -86,6 +90,16 @@ class GraphAttention(nn.Module):
         out, alpha = attend(logits, values, allowed)
         out = out.transpose(-3, -2).flatten(-2) + self.bias
         return (out, alpha) if return_attention else out
+
+    def along_edges(self, h: Tensor, present: Tensor | None) -> Tensor:
+        """Compute what `forward` promises without the attention, see `gat_edges.py`."""
+        nodes = h.reshape(-1, *h.shape[-2:])
+        if present is not None:
+            present = (
+                None if present.all() else present.expand(h.shape[:-1]).reshape(len(nodes), -1)
+            )
+        mixed = EdgeAttention.apply(*self.edge_terms(nodes), self.graph, present)
+        return mixed.add_(self.bias).view(*h.shape[:-1], -1)
 
 
 class GAT(GraphAttention):
@@ -108,7 +122,15 @@ class GAT(GraphAttention):
         values = self.split_heads(self.lin(h))
         source = (values * self.att_source).sum(-1)  # (..., H, L)
         target = (values * self.att_target).sum(-1)
-        return F.leaky_relu(target.unsqueeze(-1) + source.unsqueeze(-2), 0.2), values
+        return F.leaky_relu(target.unsqueeze(-1) + source.unsqueeze(-2), SLOPE), values
+
+    def edge_terms(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return what EdgeAttention adds up, weighs and mixes: left, right, att, values."""
+        values = self.lin(h)
+        left, right = (
+            F.linear(values, torch.block_diag(*att)) for att in (self.att_target, self.att_source)
+        )
+        return left, right, left.new_ones(self.heads, 1), values
 
 
 class GATv2(GraphAttention):
@@ -130,5 +152,9 @@ class GATv2(GraphAttention):
         """Return logits (..., H, L, L) and messages (..., H, L, D)."""
         values = self.split_heads(self.lin_source(h))
         target = self.split_heads(self.lin_target(h))
-        pair = F.leaky_relu(target.unsqueeze(-2) + values.unsqueeze(-3), 0.2)  # (..., H, L, L, D)
+        pair = F.leaky_relu(target.unsqueeze(-2) + values.unsqueeze(-3), SLOPE)  # (..., H, L, L, D)
         return (pair * self.att).sum(-1), values
+
+    def edge_terms(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        """Return what EdgeAttention adds up and weighs; it mixes the right part."""
+        return self.lin_target(h), self.lin_source(h), self.att[:, 0, 0], None

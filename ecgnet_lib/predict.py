@@ -9,13 +9,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from torch import nn
 
 from ecgnet_lib.checkpoint import DEFAULT, load_checkpoint
 from ecgnet_lib.denoise import denoise
 from ecgnet_lib.errors import EcgnetError, RecordingError
-from ecgnet_lib.evaluate import triage_level
 from ecgnet_lib.labels import DISEASES
 from ecgnet_lib.records import find, read, resample, standard
+from ecgnet_lib.risk import apply_platt, triage_level
 from ecgnet_lib.train import predict_crops
 
 LOWEST_HZ, HIGHEST_HZ = 100, 1000
@@ -24,10 +26,10 @@ LOWEST_HZ, HIGHEST_HZ = 100, 1000
 def predict_files(paths: Iterable[str | Path], checkpoint: Path = DEFAULT) -> list[dict]:
     """Answer for every recording in the files and folders, in order.
 
-    Each answer is {"file", "abnormal", "classes": {"ARR", ...}, "triage"} with probabilities, those
-    of the classes joint with abnormal, or {"file", "refused": why}. Recordings need the 12 leads,
-    100 to 1000 Hz and at least 2.5 s; a flat lead counts as missing. Raises ConfigError when the
-    checkpoint cannot be used; a bad recording never raises.
+    Each answer is {"file", "abnormal", "classes": {"ARR", ...}, "triage"} as `assess` says, or
+    {"file", "refused": why}. Recordings need the 12 leads, 100 to 1000 Hz and at least 2.5 s; a
+    flat lead counts as missing. Raises ConfigError when the checkpoint cannot be used; a bad
+    recording never raises.
     """
     model, about = load_checkpoint(checkpoint)
     answers = []
@@ -60,9 +62,20 @@ def answer(header: Path, model, about: dict) -> dict:
         raise RecordingError("every lead is flat", file=header, remedy="look at the recording")
     x = resample(signal, recording.fs_hz, about["config"]["fs_hz"])
     x = denoise(x, about["config"]["fs_hz"], about["denoise"])
-    p, joint = predict_crops(model, x[None], present=present[None])
-    return {
-        "abnormal": float(p[0]),
-        "classes": {name: float(q) for name, q in zip(DISEASES, joint[0], strict=True)},
-        "triage": triage_level(float(p[0]), tuple(about["triage_cuts"])),
-    }
+    return assess(x, model, about, present)
+
+
+def assess(x: np.ndarray, model: nn.Module, about: dict, present: np.ndarray | None = None) -> dict:
+    """Return {"abnormal", "classes": {"ARR", ...}, "triage"} of one recording.
+
+    x: (12, T) mV at the network's rate, denoised as about["denoise"] says; present: (12,), False
+    where a lead is missing. The probabilities, those of the classes joint with abnormal, are
+    calibrated where the checkpoint holds Platt parameters (about["platt"], see `risk.calibrate`).
+    about["triage_cuts"] cut the P(abnormal) that is returned.
+    """
+    p, joint = predict_crops(model, x[None], present=None if present is None else present[None])
+    raw = pd.DataFrame(np.column_stack([p, joint]), columns=["abnormal", *DISEASES])
+    said = apply_platt(raw, about.get("platt", {})).iloc[0].to_dict()
+    abnormal = said.pop("abnormal")
+    triage = triage_level(abnormal, about["triage_cuts"])
+    return {"abnormal": abnormal, "classes": said, "triage": triage}

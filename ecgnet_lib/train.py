@@ -1,252 +1,270 @@
 """Training: random crops, two losses in a row, one-cycle AdamW, the best epoch kept.
 
 Crops of 2.5 s are drawn anew each time a recording is seen; at test time the probabilities of
-evenly spaced crops are averaged. The validation set alone decides which epoch is kept.
+evenly spaced crops are averaged. The validation set alone decides which epoch is kept. The losses
+are in `train_loss.py`, settings and augmentation in `train_plan.py`, crops in `crops.py`.
 """
 
 from __future__ import annotations
 
-import copy
-import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
-from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
-from ecgnet_lib.errors import SignalError
-from ecgnet_lib.labels import DISEASES
-from ecgnet_lib.model import FoundationalECGNet, predict
+from ecgnet_lib.checkpoint import digest, load_state, save_state
+from ecgnet_lib.crops import Signals, crop_length, cut, predict_crops, reader
+from ecgnet_lib.distributed import device, shared_batch_norm, team
+from ecgnet_lib.errors import ConfigError
+from ecgnet_lib.model import FoundationalECGNet
+from ecgnet_lib.train_loss import Labels, macro_auc, two_stage_loss
+from ecgnet_lib.train_plan import TrainConfig, augment, one_cycle
 
-MIN_CHOICE = 5  # positives, and negatives, from which on a class has a say in the choice of epoch
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How to train. `crops` is the budget: how many crops the network sees in all."""
-
-    crops: int = 30_000
-    batch: int = 64
-    crop_s: float = 2.5
-    learning_rate: float = 3e-3  # peak of the one-cycle schedule
-    weight_decay: float = 0.02
-    gain: float = 0.2  # a crop is scaled by 1 +- gain
-    lead_dropout: float = 0.1  # chance that a lead is hidden from the network
-    noise_mv: float = 0.02  # white noise added to a crop
-    wander_mv: float = 0.1  # slow sine added to a crop
-    seed: int = 0
-
-    def to_dict(self) -> dict:
-        """Return plain values for JSON."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Labels:
-    """What the two stages learn from: abnormal (N,) and diseases (N, 5), float32 in {0, 1}.
-
-    known (N,) is False where nobody said normal or abnormal; such a recording trains stage 2 only
-    when it carries a disease.
-    """
-
-    abnormal: np.ndarray
-    diseases: np.ndarray
-    known: np.ndarray
-
-    @classmethod
-    def of(cls, table: pd.DataFrame) -> Labels:
-        """Take the labels from a table of recordings (columns of `labels.py`)."""
-        return cls(
-            table["abnormal"].fillna(False).to_numpy(np.float32),
-            table[list(DISEASES)].to_numpy(np.float32),
-            table["abnormal"].notna().to_numpy(),
-        )
-
-
-def two_stage_loss(
-    logits: tuple[Tensor, Tensor], abnormal: Tensor, diseases: Tensor, known: Tensor, head: str
-) -> Tensor:
-    """Cross-entropy of stage 1 where it is known, plus that of stage 2 among the abnormal.
-
-    abnormal, known: (B,); diseases: (B, 5). The softmax head learns from recordings with exactly
-    one disease; the one-stage head from all whose labels are known. A part without any recording in
-    the batch adds zero.
-    """
-    stage1, stage2 = logits
-    part1 = F.binary_cross_entropy_with_logits(stage1, abnormal, reduction="none")
-    loss = (part1 * known).sum() / known.sum().clamp(min=1)
-    if head == "softmax":
-        chosen = diseases.sum(1) == 1
-        part2 = F.cross_entropy(stage2, diseases.argmax(1), reduction="none")
-    else:
-        chosen = (abnormal > 0) | (known > 0) if head == "one-stage" else abnormal > 0
-        part2 = F.binary_cross_entropy_with_logits(stage2, diseases, reduction="none").sum(1)
-    return loss + (part2 * chosen).sum() / chosen.sum().clamp(min=1)
-
-
-def augment(
-    x: Tensor, config: TrainConfig, fs_hz: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Vary crops (B, L, T) in ways a real recording varies; return them and `present` (B, L).
-
-    Gain (electrode contact, body build), white noise, a slow wander of the baseline, and leads
-    that are missing. At least one lead always stays.
-    """
-    batch, leads, length = x.shape
-
-    def uniform(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator)
-
-    x = x * (1 + config.gain * (2 * uniform(batch, 1, 1) - 1))
-    x = x + config.noise_mv * uniform(batch, 1, 1) * torch.randn(x.shape, generator=generator)
-    t = torch.arange(length) / fs_hz
-    rate_hz, phase = 0.1 + 0.3 * uniform(batch, leads, 1), uniform(batch, leads, 1)
-    x = x + config.wander_mv * uniform(batch, leads, 1) * torch.sin(
-        2 * torch.pi * (rate_hz * t + phase)
-    )
-    present = uniform(batch, leads) >= config.lead_dropout * uniform(batch, 1) * 2
-    present[torch.arange(batch), torch.randint(leads, (batch,), generator=generator)] = True
-    return x, present
-
-
-def predict_crops(
-    model: nn.Module,
-    signals: np.ndarray,
-    crop_s: float = 2.5,
-    present: np.ndarray | None = None,
-    batch: int = 128,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Average the probabilities of half-overlapping crops over each recording.
-
-    signals: (N, 12, T) mV; present: (N, 12), False where a lead is missing. Returns P(abnormal)
-    (N,) and joint P(disease) (N, 5), float32. The last crop ends with the recording. Raises
-    SignalError when T is shorter than a crop.
-    """
-    length, total = round(crop_s * model.config.fs_hz), signals.shape[-1]
-    if total < length:
-        raise SignalError(
-            "the recording is shorter than one crop",
-            expected=f"at least {crop_s} s",
-            found=f"{total / model.config.fs_hz:.2f} s",
-        )
-    count = 1 + -(-2 * (total - length) // length)  # ceil: neighbours overlap by half or more
-    starts = np.linspace(0, total - length, count).round().astype(int)
-    was_training = model.training
-    model.eval()
-    abnormal, diseases = [], []
-    for begin in range(0, len(signals), batch):
-        x = torch.from_numpy(np.ascontiguousarray(signals[begin : begin + batch]))
-        here = None if present is None else torch.from_numpy(present[begin : begin + batch])
-        parts = [predict(model, x[..., start : start + length], here) for start in starts]
-        abnormal.append(torch.stack([p for p, _ in parts]).mean(0))
-        diseases.append(torch.stack([q for _, q in parts]).mean(0))
-    model.train(was_training)
-    return torch.cat(abnormal).numpy(), torch.cat(diseases).numpy()
-
-
-def macro_auc(labels: Labels, rows: np.ndarray, abnormal: np.ndarray, diseases: np.ndarray
-              ) -> float:  # fmt: skip
-    """Mean AUC over abnormal and every disease with enough recordings of both kinds in `rows`.
-
-    Enough is MIN_CHOICE: with a single positive the AUC is a matter of luck, and luck would choose
-    the epoch. NaN when no column has enough.
-    """
-    scores = []
-    known = labels.known[rows]
-    columns = [(labels.abnormal[rows][known], abnormal[known])]
-    columns += [(labels.diseases[rows, c], diseases[:, c]) for c in range(len(DISEASES))]
-    for truth, score in columns:
-        if MIN_CHOICE <= truth.sum() <= len(truth) - MIN_CHOICE:
-            scores.append(roc_auc_score(truth, score))
-    return float(np.mean(scores)) if scores else float("nan")
-
-
-def one_cycle(progress: float, warm: float = 0.25) -> float:
-    """Return the share of the peak learning rate at `progress` in [0, 1] of the training.
-
-    Linear from 1/25 to 1 during the first quarter, then a cosine down to zero (Smith and Topin
-    2019, with the shape of PyTorch's OneCycleLR).
-    """
-    if progress < warm:
-        return 0.04 + 0.96 * progress / warm
-    return 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm)))
+HISTORY = ["epoch", "loss", "val_loss", "val_auc", "learning_rate", "seconds"]
+READ = 128  # recordings of the validation set in memory at a time
 
 
 def fit(
-    signals: np.ndarray,
+    signals: Signals,
     labels: Labels,
     train: np.ndarray,
     val: np.ndarray,
     make: Callable[[], nn.Module] = FoundationalECGNet,
     config: TrainConfig | None = None,
     initial: nn.Module | None = None,
+    resume: str | Path | None = None,
 ) -> tuple[nn.Module, pd.DataFrame]:
     """Train on the rows `train`, keep the epoch that is best on the rows `val`.
 
-    signals: (N, 12, T) float32 mV at the model's rate. make: builds the network, ours or a
-    baseline: a module with `config.fs_hz` and `config.head` that maps (B, 12, T) and present
-    (B, 12) to the logits of both stages. initial: a network of the same kind whose weights are the
-    start (pre-training); it is left as it is. Returns the model in eval mode and one row an epoch:
-    epoch, loss, val_loss, val_auc (macro), learning_rate, seconds. The same seed on the same CPU
-    with one thread gives the same bits.
+    signals: (N, 12, T) float32 mV at the model's rate, or an archive of them, see `crops.py`. make:
+    builds the network, ours or a baseline: a module with `config.fs_hz` and `config.head` that maps
+    (B, 12, T) and present (B, 12) to the logits of both stages. initial: a network of the same kind
+    whose weights are the start (pre-training); it is left as it is. resume: a file for the state
+    after each epoch; the same call goes on from it, and after the end returns at once what was
+    trained. Returns the model on the CPU in eval mode and one row an epoch: epoch, loss, val_loss,
+    val_auc (macro, of crops side by side), learning_rate, seconds.
+
+    The same seed on the same CPU with one thread gives the same bits, interrupted or not. On a GPU
+    the network trains in bfloat16. Under `torchrun` each process takes its share of every batch,
+    see `distributed.py`. Raises ConfigError for an empty set or the state of another training,
+    SignalError when recordings are shorter than a crop.
     """
     config = config or TrainConfig()
+    if not len(train) or not len(val):
+        found = f"{len(train)} and {len(val)} recordings"
+        raise ConfigError("training and validation need recordings", found=found)
     torch.manual_seed(config.seed)  # weights and dropout
-    generator = torch.Generator().manual_seed(config.seed)  # order, crops, augmentation
     model = make()
     if initial is not None:
         model.load_state_dict(initial.state_dict())
-    fs_hz, head = model.config.fs_hz, model.config.head
-    length = round(config.crop_s * fs_hz)
-    batches = max(1, len(train) // config.batch)  # a last small batch would upset BatchNorm
-    epochs = max(1, round(config.crops / (batches * min(config.batch, len(train)))))
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: one_cycle(step / (epochs * batches))
-    )
-    truth = [torch.from_numpy(a) for a in (labels.abnormal, labels.diseases, labels.known)]
+    run = Run(model, signals, labels, np.asarray(train), np.asarray(val), config)
+    about = run.about() if resume else {}
+    if resume and Path(resume).exists():
+        run.restore(load_state(Path(resume), about))
+    with shared_batch_norm(model, run.team.size), run.progress() as bar:
+        while not run.finished():
+            run.epoch(bar)
+            if resume:
+                state = run.state()
+                if run.team.rank == 0:
+                    save_state(Path(resume), about, state)
+    return run.result(), pd.DataFrame(run.history, columns=HISTORY)
 
-    def loss_of(logits: tuple[Tensor, Tensor], rows: Tensor) -> Tensor:
-        return two_stage_loss(logits, *(part[rows] for part in truth), head)
 
-    val_rows = torch.from_numpy(np.asarray(val))
-    last_start = signals.shape[-1] - length
-    val_crops = torch.from_numpy(signals[val][..., last_start // 2 : last_start // 2 + length])
-    history, best, best_auc = [], copy.deepcopy(model.state_dict()), -1.0
-    began = time.perf_counter()
-    for epoch in tqdm(range(epochs), desc="epochs", unit="epoch"):
-        model.train()
-        order = torch.from_numpy(np.asarray(train))[torch.randperm(len(train), generator=generator)]
+def averaged(model: nn.Module, decay: float) -> AveragedModel:
+    """Return the exponential moving average of a network, to be updated after each step.
+
+    The decay starts at 0.1 and grows to `decay`, (1 + n) / (10 + n) after n steps: a short training
+    would otherwise remember its random start. BatchNorm's running statistics are averaged too; they
+    are averages of the same kind, of nearly the same weights.
+    """
+
+    def move(average: list[Tensor], now: list[Tensor], count: Tensor) -> None:
+        if not average[0].is_floating_point():  # counts and masks are not averaged but copied
+            torch._foreach_copy_(average, now)
+            return
+        n = int(count)
+        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(average, now, count)
+
+    return AveragedModel(model, multi_avg_fn=move, use_buffers=True)
+
+
+class Run:
+    """A training under way: the network, what moves it, what it went through, its best epoch."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        signals: Signals,
+        labels: Labels,
+        train: np.ndarray,
+        val: np.ndarray,
+        config: TrainConfig,
+    ) -> None:
+        self.signals, self.read, self.labels = signals, reader(signals), labels
+        self.train, self.val, self.config = train, val, config
+        self.team, self.device, self.fs_hz = team(), device(), model.config.fs_hz
+        self.leads, total = self.read(train[:1]).shape[1:]
+        self.length = crop_length(total, config.crop_s, self.fs_hz)
+        self.last_start = total - self.length
+        self.batches = max(1, len(train) // config.batch)  # a last small one would upset BatchNorm
+        self.seen = self.batches * min(config.batch, len(train))  # crops in an epoch
+        self.epochs = max(1, round(config.crops / self.seen))
+        self.generator = torch.Generator().manual_seed(config.seed)  # order, crops, augmentation
+        self.model = model.to(self.device)
+        self.net = model  # what a step calls
+        if self.team.size > 1:
+            self.net = DistributedDataParallel(model)
+            if self.team.rank:
+                torch.manual_seed(config.seed + self.team.rank)  # another dropout than its peers'
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.ema = averaged(model, config.ema) if config.ema else None
+        self.steps, self.history = 0, []
+        self.best, self.best_auc, self.best_epoch = None, -1.0, 0
+        self.before = 0.0  # seconds spent before an interruption
+        self.began = time.perf_counter()
+
+    def progress(self) -> tqdm:
+        """Return a bar of crops with their rate and the time left; the first process shows it."""
+        return tqdm(
+            total=self.epochs * self.seen, initial=len(self.history) * self.seen, unit="crop",
+            desc="training", disable=self.team.rank > 0, mininterval=1,
+        )  # fmt: skip
+
+    def finished(self) -> bool:
+        """Tell whether all epochs are done, or too many went by without a better one."""
+        waited = len(self.history) - self.best_epoch
+        stop = self.config.patience and self.best_epoch and waited >= self.config.patience
+        return bool(stop) or len(self.history) >= self.epochs
+
+    def loss(self, logits: tuple[Tensor, Tensor], rows: np.ndarray) -> Tensor:
+        """Return the loss of the logits of some rows."""
+        labels, head = self.labels, self.model.config.head
+        truth = (torch.from_numpy(part[rows]).to(self.device)
+                 for part in (labels.abnormal, labels.diseases, labels.known))  # fmt: skip
+        return two_stage_loss(logits, *truth, head, self.config.focal_gamma)
+
+    def rate(self) -> float:
+        """Return the learning rate of the next step."""
+        return self.config.learning_rate * one_cycle(self.steps / (self.epochs * self.batches))
+
+    def epoch(self, bar: tqdm) -> None:
+        """See every training recording once, then look at the validation set."""
+        self.model.train()
+        order = torch.from_numpy(self.train)
+        order = order[torch.randperm(len(order), generator=self.generator)]
         total = 0.0
-        for rows in order[: batches * config.batch].chunk(batches):
-            starts = torch.randint(last_start + 1, (len(rows),), generator=generator)
-            cut = zip(rows.tolist(), starts.tolist(), strict=True)
-            crops = np.stack([signals[row, :, start : start + length] for row, start in cut])
-            x, present = augment(torch.from_numpy(crops), config, fs_hz, generator)
-            loss = loss_of(model(x, present), rows)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            total += loss.item()
-        model.eval()
-        with torch.no_grad():
-            val_loss = loss_of(model(val_crops), val_rows).item()
-        auc = macro_auc(labels, val, *predict_crops(model, signals[val], config.crop_s))
-        history.append((epoch + 1, total / batches, val_loss, auc,
-                        schedule.get_last_lr()[0], time.perf_counter() - began))  # fmt: skip
-        if auc > best_auc:  # NaN never wins
-            best, best_auc = copy.deepcopy(model.state_dict()), auc
-    if best_auc >= 0:
-        model.load_state_dict(best)
-    columns = ["epoch", "loss", "val_loss", "val_auc", "learning_rate", "seconds"]
-    return model.eval(), pd.DataFrame(history, columns=columns)
+        for rows in order[: self.batches * self.config.batch].chunk(self.batches):
+            total += self.step(rows)
+            bar.update(len(rows))
+        val_loss, auc = self.validate()
+        seconds = self.before + time.perf_counter() - self.began
+        self.history.append([len(self.history) + 1, total / self.batches, val_loss, auc,
+                             self.rate(), seconds])  # fmt: skip
+        bar.set_postfix(epoch=len(self.history), val_auc=f"{auc:.3f}")
+        if auc > self.best_auc:  # NaN never wins
+            kept = self.judged().state_dict().items()
+            self.best = {name: value.detach().cpu().clone() for name, value in kept}
+            self.best_auc, self.best_epoch = auc, len(self.history)
+
+    def step(self, rows: Tensor) -> float:
+        """Take one step on a crop of each of these recordings, and return the loss."""
+        starts = torch.randint(self.last_start + 1, (len(rows),), generator=self.generator)
+        mine = self.team.part(len(rows))  # all of them, where one process works alone
+        crops = torch.zeros(len(rows), self.leads, self.length)
+        crops[mine] = cut(self.read(rows[mine].numpy()), starts[mine].tolist(), self.length)
+        x, present = augment(crops, self.config, self.fs_hz, self.generator)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            logits = self.net(x[mine].to(self.device), present[mine].to(self.device))
+        loss = self.loss(tuple(self.team.gather(part.float()) for part in logits), rows.numpy())
+        self.optimizer.zero_grad()
+        (loss * self.team.size).backward()  # of which each process has a part, and DDP the mean
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate()
+        self.optimizer.step()
+        self.steps += 1
+        if self.ema:
+            self.ema.update_parameters(self.model)
+        return loss.item()
+
+    def judged(self) -> nn.Module:
+        """Return the network that validation judges: the averaged one where there is one."""
+        return self.ema.module if self.ema else self.model
+
+    @torch.no_grad()
+    def validate(self) -> tuple[float, float]:
+        """Return the loss on the middle crops of the validation set, and its macro AUC."""
+        model, rows, n = self.judged().eval(), self.team.share(self.val), len(self.val)
+        logits = []
+        for begin in range(0, len(rows), READ):
+            some = self.read(rows[begin : begin + READ])
+            x = cut(some, [self.last_start // 2] * len(some), self.length)
+            logits.append(model(x.to(self.device), None))
+        middle = [self.team.gather(torch.cat(part))[:n] for part in zip(*logits, strict=True)]
+        scores = predict_crops(model, self.signals, self.config.crop_s, rows=rows, overlap=0)
+        p, q = (self.team.gather(torch.from_numpy(part))[:n].numpy() for part in scores)
+        return self.loss(middle, self.val).item(), macro_auc(self.labels, self.val, p, q)
+
+    def result(self) -> nn.Module:
+        """Return the network of the best epoch, of the last one where none could be judged."""
+        self.model.load_state_dict(self.best or self.judged().state_dict())
+        return self.model.cpu().eval()
+
+    def about(self) -> dict:
+        """Return what makes another training out of this one: a state must agree in all of it."""
+        rows = np.concatenate([self.train, self.val])
+        parts = (self.read(rows[i : i + READ]) for i in range(0, len(rows), READ))
+        truth = (self.labels.abnormal, self.labels.diseases, self.labels.known)
+        return {
+            "train_config": self.config.to_dict(),
+            "first weights": digest(
+                value.cpu().numpy() for value in self.model.state_dict().values()
+            ),
+            "rows": digest([self.train, self.val]),
+            "labels": digest(part[rows] for part in truth),
+            "signals": digest(parts),
+            "processes": self.team.size,
+        }
+
+    def state(self) -> dict:
+        """Return all that the next epoch depends on. Every process must take part."""
+        gpu = self.device.type == "cuda"
+        random = torch.cuda.get_rng_state(self.device) if gpu else torch.get_rng_state()
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.state_dict() if self.ema else None,
+            "generator": self.generator.get_state(),
+            "random": self.team.gather(random.unsqueeze(0)),  # of dropout, by process
+            "counts": [self.steps, self.best_epoch],
+            "best": self.best,
+            "best_auc": self.best_auc,
+            "history": self.history,
+        }
+
+    def restore(self, state: dict) -> None:
+        """Go back to where `state` was taken."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.ema:
+            self.ema.load_state_dict(state["ema"])
+        self.generator.set_state(state["generator"])
+        random = state["random"][self.team.rank].clone()  # PyTorch fails on a view
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(random, self.device)
+        else:
+            torch.set_rng_state(random)
+        self.steps, self.best_epoch = state["counts"]
+        self.best, self.best_auc = state["best"], state["best_auc"]
+        self.history = state["history"]
+        self.before = self.history[-1][-1]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from ecgnet_lib import bench
-from ecgnet_lib.bench import records
+from ecgnet_lib.bench import model, records
 
 
 def test_a_row_is_the_median_with_its_range():
@@ -16,6 +18,8 @@ def test_a_row_is_the_median_with_its_range():
     assert (row.value, row.range, row.target, row.met) == (16.0, (14.0, 40.0), 15, True)
     assert bench.row("reader", [14.0, 40.0, 14.5], "times", at_least=15).met is False
     assert bench.row("reader", [14.0], "us").met is None
+    small = [bench.row("size", [3.0, 9.0, 4.0], "MB", at_most=limit) for limit in (4, 3.9)]
+    assert [(one.target, one.met) for one in small] == [(4, True), (3.9, False)]
 
 
 def test_peers_take_turns(monkeypatch):
@@ -88,3 +92,50 @@ def test_records_bench(monkeypatch, request, tmp_path, data):
         assert rows[f"archive {size}"].value == pytest.approx(500)
         assert rows[f"rdsamp {size}, CPU time per recording"].value == pytest.approx(1e6)
     assert rows["archive 12x1000"].target == 300.0 and rows["archive 12x1000"].met
+
+
+def test_model_bench(monkeypatch):
+    """Each call runs once on little; the times are given, so the ratios and targets are known."""
+    seconds = {
+        **{"ours 1000": 1.0, "xresnet1d101 1000": 2.5, "resnet1d_wang 1000": 1.5},
+        **{"ours 250": 0.25, "xresnet1d101 250": 0.75, "resnet1d_wang 250": 0.5},
+        **{"ours": 0.01, "xresnet1d101": 0.04, "resnet1d_wang": 0.02},
+        **{"torch-geometric": 0.02, "ours, crops": 0.02, "usual": 0.07},
+    }
+
+    def once(peers, rounds=9):
+        for call in peers.values():
+            call()
+        return {name: [seconds[name]] * 2 for name in peers}
+
+    monkeypatch.setattr(model, "interleaved", once)
+    monkeypatch.setattr(model, "BATCH", 2)
+    monkeypatch.setattr(model, "GRAPHS", 3)
+    peaks = {"ours": 50.0, "xresnet1d101": 90.0, "resnet1d_wang": 100.0}
+    monkeypatch.setattr(model, "fresh_peak_mb", peaks.get)
+    rows = {row.name: (row.value, row.target, row.met) for row in model.run()}
+    assert rows["training, 12x1000, times xresnet1d101"] == (2.5, 2, True)
+    assert rows["training, 12x1000, times xresnet1d101 (stretch 3.3)"] == (2.5, None, None)
+    assert rows["training, 12x1000, times resnet1d_wang"] == (1.5, 2, False)
+    assert rows["training, 12x250, times resnet1d_wang"] == (2.0, 2, True)
+    assert rows["training on 2.5 s crops, times xresnet1d101 on 10 s"] == (10, 5, True)
+    assert rows["training, 12x250, per CPU second: ours"] == (8, None, None)
+    assert rows["latency, xresnet1d101 over ours"] == (4, 3, True)
+    assert rows["parameters (at most): ours"][1] == 650_000
+    assert rows["parameters: xresnet1d101"] == (1_872_390, None, None)
+    assert rows["memory of a step, ours over resnet1d_wang (at most)"] == (0.5, 1, True)
+    assert rows["GATv2, 8,000 graphs, times torch-geometric"] == (2, 3, False)
+    name = "read, denoise, infer: times wfdb, neurokit2 and xresnet1d101"
+    assert rows[name] == (pytest.approx(7), 6.5, True)
+    assert rows[f"{name}, crops averaged"] == (pytest.approx(3.5), None, None)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getrusage")
+def test_memory_of_a_step_is_what_a_new_process_takes_on_top():
+    code = (
+        "import numpy as np; from ecgnet_lib.bench import model; room = np.ones(10_000_000);"
+        "model.stepper = lambda name, samples: lambda: np.ones(30_000_000).sum();"
+        "print(model.peak_mb('ours'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 200 < float(done.stdout) < 300  # 30 million numbers of 8 bytes, not 40 million

@@ -53,3 +53,10 @@ def test_without_data_or_network_patients_are_simulated(monkeypatch: pytest.Monk
     assert data.table.patient.nunique() == len(data.table) == 600
     assert data.denoised("none").shape == (600, 12, 1000)
     assert datasets.load("simulated").manifest == data.manifest
+    on_disk = data.denoised_archive("butterworth")
+    np.testing.assert_allclose(
+        on_disk.batch(slice(None)), data.denoised("butterworth"), atol=0.00051
+    )
+    assert on_disk.names == data.signals.names
+    assert on_disk.folder == data.denoised_archive("butterworth").folder
+    assert on_disk.folder not in (data.signals.folder, data.denoised_archive("none").folder)

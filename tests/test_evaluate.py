@@ -13,8 +13,6 @@ from ecgnet_lib.evaluate import (
     macro_auc_samples,
     patient_resamples,
     per_class,
-    triage_cuts,
-    triage_level,
     weighted_metrics,
 )
 
@@ -126,18 +124,3 @@ def test_macro_auc_is_the_mean_of_scikit_learns_and_differences_are_paired() -> 
         assert got[r] == pytest.approx(np.mean(want))
     same = macro_auc_samples(truth, scores * 2 + 1, counts)  # a monotone map keeps every rank
     np.testing.assert_allclose(same - got, 0, atol=1e-12)
-
-
-def test_triage_cuts_keep_their_promise() -> None:
-    rng = np.random.default_rng(0)
-    score = rng.random(2000)
-    abnormal = (rng.random(2000) < score).astype(float)
-    low, high = triage_cuts(abnormal, score)
-    assert abnormal[score < low].mean() <= 0.05
-    assert abnormal[score >= high].mean() >= 0.9
-    assert (score < low).any()
-    assert 0 < low < high < 1
-    assert [triage_level(p, (low, high)) for p in (0.0, (low + high) / 2, high)] == [
-        "low", "medium", "high"]  # fmt: skip
-    low, high = triage_cuts(np.tile([1.0, 0.0], 50), np.arange(100.0))
-    assert triage_level(0.99, (low, high)) == "medium"

@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
-from ecgnet_lib import figures, figures_method, figures_scores, figures_style
+from ecgnet_lib import figures, figures_method, figures_network, figures_scores, figures_style
 from ecgnet_lib.errors import ConfigError, PageError, SignalError
 from ecgnet_lib.evaluate import per_class
 from ecgnet_lib.labels import CLASSES
 from ecgnet_lib.records import LEADS
+from ecgnet_lib.results import ablations, effect
 
 FS_HZ = 100
 
@@ -30,6 +31,23 @@ def signal() -> np.ndarray:
 
 def texts(ax) -> list[str]:
     return [text.get_text() for text in ax.texts]
+
+
+def stages(x: np.ndarray) -> list[figures_network.Stage]:
+    """Return one stage of each kind, the middle one with a map at its side."""
+    return [
+        figures_network.Stage("recording", "in mV", (12, 250), x[:, :250], "traces"),
+        figures_network.Stage("CBAM", "which,\nwhen", (12, 4, 25), x[:4, :25], beside=np.eye(3)),
+        figures_network.Stage("two stages", "which?", (2,), np.array([0.2, 0.7]), ("no", "yes")),
+    ]
+
+
+def looks_back(tokens: int) -> np.ndarray:
+    """Return attention (P, P) in which each token listens to those 5, 10 and 15 before it."""
+    weights = np.full((tokens, tokens), 1e-3)
+    for back, share in ((5, 0.5), (10, 0.3), (15, 0.1)):
+        weights += share * np.eye(tokens, k=-back)
+    return weights
 
 
 def every_figure(x: np.ndarray) -> dict[str, object]:
@@ -50,9 +68,13 @@ def every_figure(x: np.ndarray) -> dict[str, object]:
         "scalogram": figures_method.scalogram(
             np.ones((5, 1000)), np.geomspace(1, 40, 5), np.arange(1000) / FS_HZ, x[1]
         ),
-        "flow": figures_method.flow([("CBAM", "(12, 32, 100)", "what, then when")]),
+        "journey": figures_network.journey(stages(x)),
+        "gates": figures_network.gates(
+            x[:4, :25], [0.1, 0.9, 0.5, 0.3], np.ones(25), x[:4, :25], 2.5
+        ),
+        "patches": figures_network.patches(x[1, :250], FS_HZ, 20, 10),
+        "listening": figures_network.listening(x[1, :250], FS_HZ, looks_back(25), 20, keep=3),
         "lead_graph": figures_method.lead_graph(attention),
-        "attention_matrix": figures_method.attention_matrix(attention),
         "token_attention": figures_method.token_attention(np.eye(10), 5.0),
         "training_curves": figures_method.training_curves(history, kept=2),
         "class_counts": figures_scores.class_counts(table),
@@ -72,7 +94,7 @@ def drawn(signal) -> dict[str, object]:
 
 def test_every_axis_names_its_quantity_and_its_unit(drawn):
     unit = re.compile(r"\((s|mV|Hz|mV²/Hz|count|nats|0 to 1|dB below max\.|[a-z ]+)\)")
-    bare = {"class", "source lead", "listening lead", "predicted class", "true class"}
+    bare = {"class", "predicted class", "true class"}
     seen = 0
     for name, fig in drawn.items():
         for ax in fig.axes:
@@ -154,8 +176,10 @@ def test_alternative_text_states_what_is_drawn(drawn):
     assert "+1.7 mV in V4" in say["ecg_paper"] and "-1.3 mV in aVR" in say["ecg_paper"]
     assert "Attention is highest at 9.9 s" in say["ecg_strip"]
     assert "V1 listens most to V4" in say["lead_graph"]
-    assert "V1 listens most to V4" in say["attention_matrix"]
-    assert "CBAM (12, 32, 100)" in say["flow"]
+    assert "CBAM 12×4×25: which, when." in say["journey"]
+    assert "gate of a feature runs from 0.10 to 0.90" in say["gates"]
+    assert "25 patches of 200 ms, one every 100 ms" in say["patches"]
+    assert "2.05 s of lead II listens most to 1.55 s (50%), 1.05 s (30%)" in say["listening"]
     assert "looks 0.00 s away" in say["token_attention"]
     assert "loss from 0.900 to 0.500" in say["training_curves"]
     assert "no 8 of 10, yes 7 of 10" in say["confusion_matrix"]
@@ -186,10 +210,11 @@ def test_metrics_of_too_few_positives_are_named_but_not_drawn():
     assert "QT: not estimable" in fig.get_label() and "QT: AUC" not in fig.get_label()
 
 
-def test_compared_networks_stand_at_their_values_and_not_against_themselves():
-    def part(value):
-        return {"value": value, "low": value - 0.1, "high": value + 0.1}
+def part(value: float, half: float = 0.1) -> dict[str, float]:
+    return {"value": value, "low": value - half, "high": value + half, "n": 1234}
 
+
+def test_compared_networks_stand_at_their_values_and_not_against_themselves():
     rows = {
         "none": {"macro_auc": part(0.8), "difference_to_none": part(0.0)},
         "ours": {"macro_auc": part(0.85), "difference_to_none": part(0.05)},
@@ -201,6 +226,33 @@ def test_compared_networks_stand_at_their_values_and_not_against_themselves():
     dots = [line.get_xdata()[0] for line in right.lines if line.get_marker() == "o"]
     assert dots == [0.05]
     assert "ours 0.850 [0.750, 0.950]" in fig.get_label()
+
+
+def test_ablations_are_compared_with_the_network_that_saw_real_recordings_only():
+    full = {"macro_auc": part(0.8), "difference_to_ours": part(-0.05)}
+    less = {"macro_auc": part(0.7), "difference_to_ours": part(-0.2),
+            "difference_to_real only": part(-0.1)}  # fmt: skip
+    methods = {"ours": {"macro_auc": part(0.9)}, "real only": full, "no GAT": less}
+    rows = ablations({"protocols": {"B": {"methods": methods}}}, "no GAT", "not run")
+    assert list(rows) == ["full", "no GAT"]
+    assert rows["full"]["macro_auc"]["value"] == 0.8
+    assert rows["no GAT"]["difference_to_full"]["value"] == -0.1
+    dots = [line.get_xdata()[0] for line in figures_scores.compared(rows, "full").axes[1].lines
+            if line.get_marker() == "o"]  # fmt: skip
+    assert dots == [-0.1]
+
+
+@pytest.mark.parametrize(
+    ("difference", "said"),
+    [
+        (part(-0.02, 0.01), "costs 0.020 of macro AUC (95 % interval 0.010 to 0.030)"),
+        (part(+0.02, 0.01), "gains 0.020 of macro AUC (95 % interval 0.010 to 0.030)"),
+        (part(-0.02, 0.03), "changes the macro AUC by -0.020 (95 % interval -0.050 to +0.010), "
+         "which 1,234 recordings cannot tell apart from no change"),
+    ],
+)  # fmt: skip
+def test_an_effect_is_named_only_where_the_interval_excludes_zero(difference, said):
+    assert effect(difference) == said
 
 
 def test_reliability_intervals_are_wilsons():
@@ -217,8 +269,89 @@ def test_graph_of_ones_is_drawn_as_pairs():
     assert len(fig.axes) == 1  # no colour bar: there is nothing to scale
 
 
+def test_leads_stand_where_they_belong():
+    places = {lead: np.array(place) for lead, place in figures_method.PLACES.items()}
+    assert set(places) == set(LEADS)
+    # seen from the front: V1 on the patient's right of the breastbone, V2 on the left, V6 leftmost
+    assert places["V1"][0] < 0 < places["V2"][0]
+    assert places["V1"][1] == places["V2"][1]
+    across = [places[f"V{k}"][0] for k in range(1, 7)]
+    assert across == sorted(across)
+    assert places["V4"][1] == places["V5"][1] == places["V6"][1] < places["V2"][1]
+    np.testing.assert_allclose(places["V3"], (places["V2"] + places["V4"]) / 2, atol=0.01)
+    # directions of the limb leads, degrees towards the feet; -aVR is what is drawn of aVR
+    angles = {"aVL": -30, "I": 0, "aVR": 30, "II": 60, "aVF": 90, "III": 120}
+    for lead, angle in angles.items():
+        x, y = places[lead] / np.linalg.norm(places["I"])
+        assert np.degrees(np.arctan2(-y, x)) == pytest.approx(angle)
+        assert np.hypot(x, y) == pytest.approx(1)
+    fig = figures_method.lead_graph(np.eye(12))
+    assert "-aVR" in texts(fig.axes[0]) and "aVR" not in texts(fig.axes[0])
+
+
+def test_arrows_run_from_source_to_listener():
+    weights = np.zeros((12, 12))
+    weights[LEADS.index("V1"), LEADS.index("V4")] = 0.7
+    ax = figures_method.lead_graph(weights).axes[0]
+    arrows = [p for p in ax.patches if getattr(p, "_posA_posB", None)]
+    start, stop = arrows[-1]._posA_posB  # the others are the limb leads
+    assert tuple(start) == figures_method.PLACES["V4"]
+    assert tuple(stop) == figures_method.PLACES["V1"]
+    assert len(arrows) == 7
+
+
+def test_journey_draws_what_it_is_given(signal):
+    traces, heat, side, bars = figures_network.journey(stages(signal)).axes
+    drawn = np.array([line.get_ydata() for line in traces.lines])
+    shifts = drawn - signal[:, :250]
+    assert len(drawn) == 12 and np.ptp(shifts, axis=1).max() < 1e-9
+    assert (np.diff(shifts[:, 0]) < 0).all()  # the first lead on top
+    np.testing.assert_array_equal(heat.images[0].get_array(), signal[:4, :25])
+    assert sum(heat.images[0].get_clim()) == 0  # no value, the middle colour
+    np.testing.assert_array_equal(side.images[0].get_array(), np.eye(3))
+    assert [bar.get_height() for bar in bars.patches] == [0.2, 0.7]
+    assert [label.get_text() for label in bars.get_xticklabels()] == ["no", "yes"]
+
+
+def test_gates_sort_features_from_open_to_shut(signal):
+    gates = np.array([0.1, 0.9, 0.5])
+    before = np.abs(signal[:3, :25]) + 1
+    after = before * gates[:, None] * 0.5
+    left, right, which, when, _ = figures_network.gates(
+        before, gates, np.full(25, 0.5), after, 2.5
+    ).axes
+    np.testing.assert_array_equal(left.images[0].get_array(), before[[1, 2, 0]])
+    np.testing.assert_array_equal(right.images[0].get_array(), after[[1, 2, 0]])
+    np.testing.assert_array_equal(which.images[0].get_array()[:, 0], [0.9, 0.5, 0.1])
+    assert (when.images[0].get_array() == 0.5).all()
+
+
+def test_patches_are_those_of_the_stem(signal):
+    ax = figures_network.patches(signal[1, :250], FS_HZ, 20, 10).axes[0]
+    bars = sorted((p.get_x(), p.get_x() + p.get_width(), p.get_y()) for p in ax.patches)
+    middles = [(a + b) / 2 for a, b, _ in bars]
+    assert len(bars) == 25
+    np.testing.assert_allclose(middles[1:-1], 0.05 + 0.1 * np.arange(1, 24))
+    assert all(b - a == pytest.approx(0.2, abs=0.02) for a, b, _ in bars[1:-1])
+    for line in {y for *_, y in bars}:  # bars on one line do not touch
+        mine = [(a, b) for a, b, y in bars if y == line]
+        assert all(b < c for (_, b), (c, _) in itertools.pairwise(mine))
+
+
+def test_arcs_join_the_token_to_those_it_hears(signal):
+    from matplotlib.patches import Arc
+
+    fig = figures_network.listening(signal[1, :250], FS_HZ, looks_back(25), 20, keep=3)
+    arcs = [p for p in fig.axes[0].patches if isinstance(p, Arc)]
+    ends = {(round(a.center[0] - a.width / 2, 6), round(a.center[0] + a.width / 2, 6))
+            for a in arcs}  # fmt: skip
+    assert ends == {(1.55, 2.05), (1.05, 2.05), (0.55, 2.05)}
+    widths = {round(a.center[0] - a.width / 2, 2): a.get_linewidth() for a in arcs}
+    assert widths[1.55] > widths[1.05] > widths[0.55]
+
+
 def test_show_gives_image_and_escaped_text(capsys, drawn):
-    figures.show(drawn["flow"], alt='say "<b>"')
+    figures.show(drawn["gates"], alt='say "<b>"')
     assert capsys.readouterr().out.strip() == 'say "<b>"'
     page = figures_style.Picture(b"png", 'say "<b>"', 540)._repr_html_()
     assert 'alt="say &quot;&lt;b&gt;&quot;"' in page and 'width="540"' in page
@@ -249,6 +382,13 @@ def test_style_leaves_no_trace():
         (lambda x: figures.ecg_strip(x[:1], FS_HZ, ["I"], heat=np.ones((3, 5))), SignalError),
         (lambda x: figures_method.scalogram(x, np.ones(3), np.ones(4)), SignalError),
         (lambda x: figures_method.lead_graph(np.eye(11)), SignalError),
+        (
+            lambda x: figures_network.journey([figures_network.Stage("a", "b", (1,), x[0])]),
+            SignalError,
+        ),
+        (lambda x: figures_network.gates(x[:4], np.ones(3), np.ones(1000), x[:4], 10), SignalError),
+        (lambda x: figures_network.patches(x, FS_HZ, 20, 10), SignalError),
+        (lambda x: figures_network.listening(x[0], FS_HZ, np.eye(5), 5), SignalError),
         (lambda x: figures_method.lead_graph(np.eye(1), ["V9"]), ConfigError),
         (lambda x: figures_method.token_attention(np.ones((3, 4)), 1.0), SignalError),
         (lambda x: figures_method.training_curves(pd.DataFrame({"auc": [1.0]})), ConfigError),

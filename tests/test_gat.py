@@ -64,6 +64,35 @@ def test_equals_torch_geometric(pair, kind) -> None:
 
 
 @pytest.mark.parametrize("layer", [GAT, GATv2])
+@pytest.mark.parametrize("graphs", [1, 300])  # one handful, and more than two
+def test_along_the_edges_equals_the_dense_form(layer, graphs) -> None:
+    torch.manual_seed(5)
+    module = layer(IN, OUT, HEADS, lead_graph(LEADS)).double()
+    h = torch.randn(graphs, 2, 12, IN, dtype=torch.double)
+    present = torch.rand(graphs, 1, 12) < 0.7
+    present[0] = False  # nobody to listen to
+    seed = torch.randn(graphs, 2, 12, HEADS * OUT, dtype=torch.double)
+
+    def both_ways(dense: bool) -> list[torch.Tensor]:
+        x = h.clone().requires_grad_()
+        module.zero_grad()
+        out = module(x, present, return_attention=True)[0] if dense else module(x, present)
+        out.backward(seed)
+        return [out, x.grad, *(p.grad.clone() for p in module.parameters())]
+
+    for mine, want in zip(both_ways(False), both_ways(True), strict=True):
+        torch.testing.assert_close(mine, want)
+
+
+@pytest.mark.parametrize("layer", [GAT, GATv2])
+def test_written_gradient_is_that_of_the_differences(layer) -> None:
+    torch.manual_seed(6)
+    module = layer(3, 2, 2, random_graph(4, 0)).double()
+    h = torch.randn(2, 4, 3, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, *_: module(x), (h, *module.parameters()))
+
+
+@pytest.mark.parametrize("layer", [GAT, GATv2])
 def test_permuting_the_leads_permutes_the_output(layer) -> None:
     torch.manual_seed(0)
     module = layer(IN, OUT, HEADS, lead_graph(LEADS, "all"))

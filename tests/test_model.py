@@ -20,8 +20,8 @@ SMALL = ModelConfig(channels=8, cbam_reduction=4, gat_heads=2, width=16, tst_hea
 def closed_form(c: ModelConfig) -> int:
     """Parameters of the network from its configuration alone."""
     n, e, f = c.channels, c.width, c.d_ff
-    stem = c.patch * n + n + 2 * n
-    block = (n * 2 * n + 2 * n) + 5 * 2 * n + 2 * 2 * n + (2 * n * n + n)
+    stem = c.patch * n + 2 * n
+    block = 3 * n * n + 2 * n + (n * n + n)
     cbam = (2 * n * n // c.cbam_reduction + n // c.cbam_reduction + n + 14) if c.cbam else 0
     gat = {"v2": 2 * (n * n + n) + n + n, "v1": n * n + 2 * n + n, "none": 0}[c.gat]
     gat += 12 * n if c.gat != "none" else 0
@@ -88,7 +88,7 @@ def test_maps_have_the_documented_shapes() -> None:
     *logits, maps = model(x, return_maps=True)
     shapes = {name: tuple(value.shape) for name, value in maps.items()}
     assert shapes == {
-        "channel": (2, 12, 8), "temporal": (2, 12, 100), "leads": (2, 20, 2, 12, 12),
+        "channel": (2, 12, 8), "temporal": (2, 12, 100), "leads": (2, 10, 2, 12, 12),
         "tokens": (2, 1, 2, 100, 100),
     }  # fmt: skip
     torch.testing.assert_close(logits[0], model(x)[0])

@@ -50,6 +50,25 @@ def test_any_rate_and_length_is_answered_in_order(tmp_path: Path, weights: Path)
     assert json.loads(json.dumps(answers)) == answers
 
 
+def test_platt_parameters_of_the_checkpoint_are_applied(tmp_path: Path, weights: Path) -> None:
+    file = write(tmp_path, "r", 100, 10)
+    (raw,) = predict_files([file], weights)
+    about = json.loads(weights.read_text())
+    scaled = weights.with_name("scaled.json")
+    fits = {"abnormal": [2.0, -1.0], "MI": [0.5, 0.25], "HYP": [1.0, 9.0]}
+    cut = 1 / (1 + np.exp(1 - 2 * np.log(raw["abnormal"] / (1 - raw["abnormal"]))))
+    scaled.write_text(json.dumps(about | {"platt": fits, "triage_cuts": [0.0, cut - 1e-6]}))
+    scaled.with_suffix(".safetensors").write_bytes(weights.with_suffix(".safetensors").read_bytes())
+    (got,) = predict_files([file], scaled)
+    assert got["abnormal"] == pytest.approx(cut, abs=1e-9)
+    assert got["triage"] == "high"  # the cuts meet the calibrated probability
+    mi = raw["classes"]["MI"]
+    want = 1 / (1 + np.exp(-0.25) * ((1 - mi) / mi) ** 0.5)
+    assert got["classes"]["MI"] == pytest.approx(min(want, cut), abs=1e-9)
+    assert got["classes"]["HYP"] == pytest.approx(got["abnormal"])  # joint: never above abnormal
+    assert got["classes"]["CD"] == pytest.approx(min(raw["classes"]["CD"], cut), abs=1e-9)
+
+
 def test_a_folder_gives_all_its_recordings(tmp_path: Path, weights: Path) -> None:
     files = [write(tmp_path, name, 100, 10) for name in ("b", "a")]
     answers = predict_files([tmp_path], weights)

@@ -16,7 +16,7 @@ from ecgnet_lib.press.book import Book, contents, sweep
 from ecgnet_lib.press.keys import Library, data_manifest, listing
 from ecgnet_lib.press.pages import read_page, read_parameters
 from ecgnet_lib.press.record import data_note, record, recorded
-from ecgnet_lib.press.run import executed, refresh
+from ecgnet_lib.press.run import executed, refresh, run
 
 PARAMETERS = "seed: int = 0  # of everything random\nrate: float = 0.1  # learning rate"
 
@@ -403,6 +403,30 @@ def test_pages_are_executed_once_and_a_failed_one_keeps_its_result(project: Path
     assert (
         executed(Book(project).job("01_a")) is None and refresh(Book(project).job("01_a")) is None
     )
+
+
+def test_a_kernel_that_dies_at_its_start_is_started_again(project: Path, monkeypatch) -> None:
+    import papermill
+
+    write_page(project, "01_a", PARAMETERS, RECORD)
+    (project / "book/_toc.yml").write_text("root: intro\nchapters: [{file: 01_a}]\n")
+    execute, deaths = papermill.execute_notebook, [1, 2, 3, 4]
+
+    def dies(*args, **kwargs):
+        if deaths:
+            deaths.pop()
+            raise RuntimeError("Kernel died before replying to kernel_info")
+        return execute(*args, **kwargs)
+
+    monkeypatch.setattr(papermill, "execute_notebook", dies)
+    with pytest.raises(PageError, match="its kernel stopped"):
+        run(Book(project).job("01_a"))
+    assert len(deaths) == 1  # after three starts it gave up
+    assert run(Book(project).job("01_a")).startswith("executed in")
+    deaths[:] = [1]
+    monkeypatch.setattr(papermill, "execute_notebook", lambda *a, **k: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # any other error is nobody's port
+        run(Book(project).job("01_a"))
 
 
 def test_sweep_records_one_row_per_value_and_leaves_the_book_alone(project: Path) -> None:

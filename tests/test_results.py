@@ -12,17 +12,20 @@ from ecgnet_lib.checkpoint import DEFAULT, load_checkpoint
 from ecgnet_lib.evaluate import MIN_POSITIVES
 from ecgnet_lib.experiments import EXPERIMENTS
 from ecgnet_lib.experiments.common import NAMES
-from ecgnet_lib.results import RESULTS, load_result
+from ecgnet_lib.results import RESULTS, load_predictions, load_result
 
+FILES = {file.name: json.loads(file.read_text()) for file in sorted(RESULTS.glob("*.json"))}
+# A result with a "kind" holds other things than metrics of classes: its own test recomputes them.
 ROWS = [
-    (file.name, row)
-    for file in sorted(RESULTS.glob("*.json"))
-    for row in json.loads(file.read_text()).get("rows", {"": None})
+    (name, row)
+    for name, result in FILES.items()
+    if "kind" not in result
+    for row in result.get("rows", {"": None})
 ]
 
 
 def test_every_experiment_is_recorded() -> None:
-    assert {file for file, _ in ROWS} == {f"{name}.json" for name in EXPERIMENTS}
+    assert set(FILES) == {f"{name}.json" for name in EXPERIMENTS}
 
 
 @pytest.mark.parametrize(("file", "row"), ROWS)
@@ -59,3 +62,74 @@ def test_the_weights_of_record_are_those_of_the_result() -> None:
     result = load_result("default.json")
     for key in ("config", "thresholds", "triage_cuts", "data_manifest", "train_config"):
         assert about[key] == result[key], key
+
+
+@pytest.mark.parametrize("protocol", ["A", "B", "C"])
+def test_the_comparison_follows_from_its_predictions(protocol: str) -> None:
+    judged = load_result("comparison.json")["protocols"][protocol]
+    rows = load_predictions("comparison.csv.gz", protocol=protocol, set="test")
+    rows["abnormal"] = rows["abnormal"].where(rows.source == "ptb-xl")  # alone it says "normal"
+    assert set(judged["methods"]) == set(rows.method)
+    for name, method in judged["methods"].items():
+        runs = [run for _, run in rows[rows.method == name].groupby("seed")]
+        assert (len(runs), len(runs[0])) == (method["seeds"], method["n"])
+        means = []
+        for run in runs:
+            assert run.recording.is_unique
+            aucs = {}
+            for column in judged["columns"]:
+                known = run[run[column].notna()]
+                truth = known[column].astype(bool)
+                aucs[column] = sk.roc_auc_score(truth, known[f"p_{column}"])
+            means.append(np.mean(list(aucs.values())))
+        # probabilities are stored to four decimals: the metrics are computed from the stored ones
+        assert method["macro_auc"]["value"] == pytest.approx(np.mean(means), abs=1e-9)
+        for column, stored in method["metrics"].items():
+            run = runs[0][runs[0][column].notna()]
+            truth, score = run[column].astype(bool), run[f"p_{column}"]
+            assert (stored["n"], stored["positives"]) == (len(run), truth.sum())
+            if stored["estimable"]:
+                cut = run.part.map(dict(enumerate(method["thresholds"][column])))
+                assert stored["f1"] == pytest.approx(sk.f1_score(truth, score >= cut), abs=1e-9)
+                assert stored["auc"] == pytest.approx(sk.roc_auc_score(truth, score), abs=1e-9)
+
+
+def test_nobody_stands_on_two_sides_of_the_comparison() -> None:
+    rows = load_predictions("comparison.csv.gz", method="ours", seed=0)
+    for _, part in rows.groupby(["protocol", "part"]):
+        sides = part.groupby("patient")["set"].nunique()
+        assert (sides == 1).all()
+    tested = rows[(rows.protocol == "B") & (rows.set == "test")]
+    assert tested.recording.is_unique
+
+
+def readme_lines() -> list[str]:
+    """Return the rows of the README's two tables of results, from the comparison of record."""
+    protocols = load_result("comparison.json")["protocols"]
+
+    def f1(row: dict) -> str:
+        if not row["estimable"]:
+            return "not estimable"
+        return f"{row['f1']:.2f} [{row['f1_low']:.2f}, {row['f1_high']:.2f}]"
+
+    def text(interval: dict, sign: str = "") -> str:
+        value, low, high = (f"{interval[key]:{sign}.3f}" for key in ("value", "low", "high"))
+        return f"{value} [{low}, {high}]"
+
+    lines = []
+    for name in NAMES:
+        cells = [f1(protocols[p]["methods"]["ours"]["metrics"][name]) for p in "ABC"]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    for name, method in protocols["B"]["methods"].items():
+        difference = method.get("difference_to_ours")
+        cells = [text(method["macro_auc"]), text(difference, "+") if difference else ""]
+        lines.append(
+            f"| {name} | {method['n']:,} | {cells[0]} | {cells[1]} |".replace("|  |", "| |")
+        )
+    return lines
+
+
+def test_the_readme_s_tables_are_those_of_the_comparison() -> None:
+    readme = (RESULTS.parents[1] / "README.md").read_text()
+    for line in readme_lines():
+        assert line in readme, line

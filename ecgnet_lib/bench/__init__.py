@@ -27,11 +27,21 @@ class Row:
     range: tuple[float, float]
 
 
-def row(name: str, rounds: Sequence[float], unit: str, at_least: float | None = None) -> Row:
-    """The row of a value measured in several rounds."""
+def row(
+    name: str,
+    rounds: Sequence[float],
+    unit: str,
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> Row:
+    """The row of a value measured in several rounds, with a target on one side or none."""
     value = statistics.median(rounds)
-    met = None if at_least is None else value >= at_least
-    return Row(name, value, unit, at_least, met, (min(rounds), max(rounds)))
+    target, met = at_least, None
+    if at_least is not None:
+        met = value >= at_least
+    elif at_most is not None:
+        target, met = at_most, value <= at_most
+    return Row(name, value, unit, target, met, (min(rounds), max(rounds)))
 
 
 def interleaved(

@@ -17,13 +17,17 @@ import torch
 from ecgnet_lib.checkpoint import write_atomic
 from ecgnet_lib.errors import ConfigError
 from ecgnet_lib.evaluate import METRICS
-from ecgnet_lib.experiments.official import default, denoising, simulation
-from ecgnet_lib.results import RESULTS
+from ecgnet_lib.experiments import comparison, explanation, leakage, official, virtual
+from ecgnet_lib.results import RESULTS, load_result
 
 EXPERIMENTS: dict[str, Callable[[], dict]] = {
-    "default": default,
-    "denoising": denoising,
-    "simulation": simulation,
+    "virtual": virtual.virtual,
+    "default": official.default,
+    "comparison": comparison.comparison,
+    "denoising": official.denoising,
+    "simulation": official.simulation,
+    "leakage": leakage.leakage,
+    "explanation": explanation.explanation,
 }
 
 
@@ -35,10 +39,28 @@ def run(name: str) -> Path:
         )
     torch.set_num_threads(1)
     began = time.perf_counter()
-    result = EXPERIMENTS[name]() | {"seconds": round(time.perf_counter() - began)}
+    result = EXPERIMENTS[name]()
+    result.setdefault("seconds", round(time.perf_counter() - began))  # many sittings count theirs
     write_atomic(RESULTS / f"{name}.json", (json.dumps(result, indent=1) + "\n").encode())
-    for row, judged in result.get("rows", {name: result}).items():
+    # a result with a "kind" is no table of classes; its page says what it holds
+    rows = {} if "kind" in result else result.get("rows", {name: result})
+    for row, judged in rows.items():
         table = pd.DataFrame.from_dict(judged["metrics"], orient="index")
         print(row, judged.get("macro_auc", ""))
         print(table[["n", "positives", "estimable", *METRICS]].round(3).to_string())
     return RESULTS / f"{name}.json"
+
+
+def states() -> list[tuple[str, str, str]]:
+    """Return (name, state, what it asks) of every experiment."""
+    found = []
+    for name, make in EXPERIMENTS.items():
+        asks = (make.__doc__ or "").partition("\n")[0]
+        try:
+            result = load_result(f"{name}.json")
+        except ConfigError:
+            found.append((name, "not recorded", asks))
+            continue
+        state = f"recorded, version {result['code_version']}, {result['seconds'] / 60:.0f} min"
+        found.append((name, state, asks))
+    return found

@@ -10,15 +10,17 @@ import pandas as pd
 import torch
 
 from ecgnet_lib import __version__, datasets
+from ecgnet_lib.crops import Signals, predict_crops
 from ecgnet_lib.evaluate import best_threshold, macro_auc_samples, patient_resamples, per_class
 from ecgnet_lib.labels import DISEASES
 from ecgnet_lib.model import FoundationalECGNet
 from ecgnet_lib.splits import Split, audit, duplicates, merge_duplicates, official
-from ecgnet_lib.train import TrainConfig, predict_crops
+from ecgnet_lib.train import TrainConfig
 
 NAMES = ["abnormal", *DISEASES]
 DENOISING = "gated"
 RESAMPLES = 2000
+CONFIG = TrainConfig(crops=24_000)  # what a network sees of real recordings
 
 
 def official_ptbxl() -> tuple[datasets.Dataset, pd.DataFrame, Split]:
@@ -31,10 +33,10 @@ def official_ptbxl() -> tuple[datasets.Dataset, pd.DataFrame, Split]:
 
 
 def scores_of(
-    model: FoundationalECGNet, signals: np.ndarray, table: pd.DataFrame, rows: np.ndarray
+    model: FoundationalECGNet, signals: Signals, table: pd.DataFrame, rows: np.ndarray
 ) -> pd.DataFrame:
     """Return the probabilities (N, 6) of NAMES for some rows, indexed by recording."""
-    scores = np.column_stack(predict_crops(model, signals[rows]))
+    scores = np.column_stack(predict_crops(model, signals, rows=rows))
     return pd.DataFrame(scores, index=table.index[rows], columns=NAMES)
 
 
@@ -78,10 +80,6 @@ def macro(table: pd.DataFrame, runs: dict[str, pd.DataFrame], against: str) -> d
     counts = np.vstack([ones, patient_resamples(patients, RESAMPLES, seed=0)])
     samples = {n: macro_auc_samples(truth[columns], s[columns], counts) for n, s in runs.items()}
 
-    def interval(values: np.ndarray) -> dict[str, float]:
-        low, high = np.nanquantile(values[1:], [0.025, 0.975])
-        return {"value": float(values[0]), "low": float(low), "high": float(high)}
-
     return {
         name: {
             "columns": columns,
@@ -90,6 +88,12 @@ def macro(table: pd.DataFrame, runs: dict[str, pd.DataFrame], against: str) -> d
         }
         for name, values in samples.items()
     }
+
+
+def interval(values: np.ndarray) -> dict[str, float]:
+    """Return the value and its 95 % interval from (1 + R,): the data themselves, then resamples."""
+    low, high = np.nanquantile(values[1:], [0.025, 0.975])
+    return {"value": float(values[0]), "low": float(low), "high": float(high)}
 
 
 def about(name: str, data: datasets.Dataset, split: Split, config: TrainConfig) -> dict:
@@ -102,5 +106,10 @@ def about(name: str, data: datasets.Dataset, split: Split, config: TrainConfig) 
         "n": {part: len(getattr(split, part)) for part in ("train", "val", "test")},
         "train_config": config.to_dict(),
         "code_version": __version__,
-        "device": f"CPU, 1 thread, torch {torch.__version__}, Python {platform.python_version()}",
+        "device": device(),
     }
+
+
+def device() -> str:
+    """Say what computed a result."""
+    return f"CPU, 1 thread, torch {torch.__version__}, Python {platform.python_version()}"

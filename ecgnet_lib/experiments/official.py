@@ -7,10 +7,12 @@ import json
 import numpy as np
 
 from ecgnet_lib import datasets, sources
-from ecgnet_lib.checkpoint import DEFAULT, save_checkpoint
-from ecgnet_lib.evaluate import per_class, triage_cuts
+from ecgnet_lib.checkpoint import DEFAULT, VIRTUAL, load_checkpoint, save_checkpoint
+from ecgnet_lib.evaluate import per_class
 from ecgnet_lib.experiments.common import (
+    CONFIG,
     DENOISING,
+    NAMES,
     RESAMPLES,
     about,
     judge,
@@ -20,28 +22,27 @@ from ecgnet_lib.experiments.common import (
 )
 from ecgnet_lib.intervals import ludb_qtc
 from ecgnet_lib.model import FoundationalECGNet
-from ecgnet_lib.splits import official
+from ecgnet_lib.risk import calibrate
 from ecgnet_lib.train import Labels, TrainConfig, fit
-
-SIMULATED_PATIENTS = 4000
 
 
 def default() -> dict:
     """Train the default network on PTB-XL's official folds; its weights are those of `predict`.
 
-    Writes `book/results/weights/default.json` and `.safetensors` too.
+    It starts from the network of virtual patients. Writes `book/results/weights/default.json` and
+    `.safetensors` too.
     """
     data, table, split = official_ptbxl()
-    config = TrainConfig(crops=60_000)
-    signals = data.denoised(DENOISING)
-    model, history = fit(signals, Labels.of(table), split.train, split.val, config=config)
+    start, virtual = load_checkpoint(VIRTUAL)
+    signals, labels = data.denoised_archive(DENOISING), Labels.of(table)  # memory stays flat
+    model, history = fit(signals, labels, split.train, split.val, config=CONFIG, initial=start)
     val, test = (scores_of(model, signals, table, rows) for rows in (split.val, split.test))
-    truth = table["abnormal"].loc[val.index].to_numpy(float)
     judged = judge(table, val, test)
-    said = about("default", data, split, config) | {
+    said = about("default", data, split, CONFIG) | {
         "denoise": DENOISING,
+        "initial": {"weights": VIRTUAL.name, "weights_sha256": virtual["weights_sha256"]},
         "thresholds": judged.pop("thresholds"),
-        "triage_cuts": triage_cuts(truth, val["abnormal"].to_numpy()),
+        **calibrate(table[NAMES].astype("boolean").loc[val.index], val),
     }
     save_checkpoint(model, DEFAULT, said)
     epochs = json.loads(history.drop(columns="seconds").to_json(orient="records"))
@@ -64,18 +65,11 @@ def denoising() -> dict:
 
 def simulation() -> dict:
     """How far do virtual patients carry? Trained on them alone, before real ones, or not at all."""
-    from ecgnet_lib.denoise import denoise
-    from ecgnet_lib.simulate import cohort
-
     data, table, split = official_ptbxl()
-    config, labels = TrainConfig(crops=20_000), Labels.of(table)
-    signals = data.denoised(DENOISING)
-    virtual, patients = cohort(SIMULATED_PATIENTS, data.fs_hz, datasets.WINDOW_S, seed=1)
-    apart = official(patients)
-    made = denoise(virtual, data.fs_hz, DENOISING)
-    on_virtual, _ = fit(made, Labels.of(patients), apart.train, apart.val, config=config)
-    on_real, _ = fit(signals, labels, split.train, split.val, config=config)
-    on_both, _ = fit(signals, labels, split.train, split.val, config=config, initial=on_virtual)
+    labels, signals = Labels.of(table), data.denoised(DENOISING)
+    on_virtual, virtual = load_checkpoint(VIRTUAL)
+    on_real, _ = fit(signals, labels, split.train, split.val, config=CONFIG)
+    on_both, _ = fit(signals, labels, split.train, split.val, config=CONFIG, initial=on_virtual)
     networks = {"simulated only": on_virtual, "real only": on_real, "simulated, then real": on_both}
     runs, judged = {}, {}
     for name, model in networks.items():
@@ -86,8 +80,8 @@ def simulation() -> dict:
         name: m | {"measured_qt": measured[name]} | judged[name]
         for name, m in macro(table, runs, "real only").items()
     }
-    said = about("simulation", data, split, config)
-    return said | {"simulated_patients": SIMULATED_PATIENTS, "rows": rows}
+    said = about("simulation", data, split, CONFIG)
+    return said | {"simulated": virtual["data"], "rows": rows}
 
 
 def qt_on_ludb(model: FoundationalECGNet) -> dict:

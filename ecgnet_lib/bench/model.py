@@ -1,0 +1,208 @@
+"""The network against its peers: training, latency, memory, graphs, and one recording end to end.
+
+One thread, CPU time, the peers in turns. xresnet1d101 and resnet1d_wang are those of
+`ecgnet_lib.baselines`; the graph layers beside ours are torch-geometric's.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ecgnet_lib.baselines import NETWORKS
+from ecgnet_lib.bench import Row, interleaved, ratios, row
+from ecgnet_lib.denoise import denoise
+from ecgnet_lib.gat import GAT, GATv2, lead_graph
+from ecgnet_lib.labels import DISEASES
+from ecgnet_lib.model import FoundationalECGNet, count_parameters, predict
+from ecgnet_lib.records import LEADS, read, standard
+from ecgnet_lib.simulate import simulate
+from ecgnet_lib.train import predict_crops
+
+FS_HZ, WHOLE, CROP = 100, 1000, 250  # samples: a recording of 10 s, a crop of 2.5 s
+BATCH, GRAPHS = 64, 8000
+PEERS = ("xresnet1d101", "resnet1d_wang")
+TRAINING, STRETCH, CROPS, LATENCY, GRAPH, CHAIN = 2.0, 3.3, 5.0, 3.0, 3.0, 6.5  # times faster
+PARAMETERS = 650_000
+
+
+def run() -> list[Row]:
+    """All figures, in about three minutes of a core."""
+    torch.set_num_threads(1)
+    return [*training(), *latency(), *size(), *graphs(), *one_recording()]
+
+
+def network(name: str) -> nn.Module:
+    """Return ours or a peer, freshly drawn."""
+    torch.manual_seed(0)
+    return FoundationalECGNet() if name == "ours" else NETWORKS[name]()
+
+
+def stepper(name: str, samples: int) -> Callable[[], None]:
+    """Return a function that does one training step on 64 recordings of `samples` samples."""
+    model = network(name).train()
+    x = 0.3 * torch.randn(BATCH, len(LEADS), samples)
+    truth = torch.randint(2, (BATCH, 1 + len(DISEASES))).float()
+    optimizer = torch.optim.AdamW(model.parameters())
+
+    def step() -> None:
+        abnormal, diseases = model(x)
+        logits = torch.cat([abnormal.unsqueeze(1), diseases], dim=1)
+        optimizer.zero_grad()
+        F.binary_cross_entropy_with_logits(logits, truth).backward()
+        optimizer.step()
+
+    return step
+
+
+def training() -> list[Row]:
+    """Training steps (forward, backward, AdamW), on whole recordings and on crops."""
+    cases = [(name, samples) for name in ("ours", *PEERS) for samples in (WHOLE, CROP)]
+    taken = interleaved({f"{n} {s}": stepper(n, s) for n, s in cases}, rounds=5)
+    rows = []
+    for samples in (WHOLE, CROP):
+        for peer in PEERS:
+            times = ratios(taken, f"{peer} {samples}", f"ours {samples}")
+            label = f"training, 12x{samples}, times {peer}"
+            rows.append(row(label, times, "times", TRAINING))
+            rows.append(row(f"{label} (stretch {STRETCH})", times, "times"))
+    times = ratios(taken, f"{PEERS[0]} {WHOLE}", f"ours {CROP}")
+    rows.append(row(f"training on 2.5 s crops, times {PEERS[0]} on 10 s", times, "times", CROPS))
+    for name, samples in cases:
+        rate = [BATCH / seconds for seconds in taken[f"{name} {samples}"]]
+        rows.append(row(f"training, 12x{samples}, per CPU second: {name}", rate, "1/s"))
+    return rows
+
+
+def latency() -> list[Row]:
+    """One recording of 10 s through the network alone."""
+    x = torch.randn(1, len(LEADS), WHOLE)
+    names = ("ours", *PEERS)
+    taken = interleaved({name: partial(predict, network(name).eval(), x) for name in names})
+    rows = [
+        row(f"latency, {PEERS[0]} over ours", ratios(taken, PEERS[0], "ours"), "times", LATENCY)
+    ]
+    for name, seconds in taken.items():
+        rows.append(row(f"latency: {name}", [1000 * each for each in seconds], "ms"))
+    return rows
+
+
+def size() -> list[Row]:
+    """Numbers learned, and the memory that one training step takes on top of the program."""
+    rows, peaks = [], {}
+    for name in ("ours", *PEERS):
+        most = PARAMETERS if name == "ours" else None
+        label = f"parameters{' (at most)' if most else ''}: {name}"
+        rows.append(row(label, [count_parameters(network(name))], "", at_most=most))
+        peaks[name] = [fresh_peak_mb(name) for _ in range(3)]
+        rows.append(row(f"memory of a step, 64x12x{WHOLE}: {name}", peaks[name], "MB"))
+    wang = ratios(peaks, "ours", "resnet1d_wang")
+    rows.append(
+        row("memory of a step, ours over resnet1d_wang (at most)", wang, "times", at_most=1)
+    )
+    return rows
+
+
+def fresh_peak_mb(name: str) -> float:
+    """Return `peak_mb` of a new process: memory once taken is never quite given back."""
+    code = f"from ecgnet_lib.bench import model; print(model.peak_mb({name!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def peak_mb(name: str) -> float:
+    """Return by how many MB two training steps raise the peak of this process's resident memory."""
+    torch.set_num_threads(1)
+    before = high_water_mb()
+    step = stepper(name, WHOLE)
+    step()
+    step()
+    return high_water_mb() - before
+
+
+def high_water_mb() -> float:
+    """Return the most resident memory that this process ever had, in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux: there `getrusage` also counts the process that started this one
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(fields["VmHWM"].split()[0]) * 1024 / 1e6
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes on macOS
+
+
+def graphs() -> list[Row]:
+    """8,000 graphs of the twelve leads through one layer of the default network's size and back."""
+    from torch_geometric.nn import GATConv, GATv2Conv
+
+    graph = lead_graph(LEADS)
+    nodes = torch.randn(GRAPHS, len(LEADS), 48)
+    offset = len(LEADS) * torch.arange(GRAPHS).view(1, -1, 1)
+    edges = (graph.T.nonzero().T.unsqueeze(1) + offset).reshape(2, -1)
+
+    def both_ways(layer: nn.Module, h: Tensor, *more: Tensor) -> None:
+        out = layer(h.detach().requires_grad_(), *more)
+        out.backward(torch.ones_like(out))
+
+    rows = []
+    for name, ours, peer in (("GAT", GAT, GATConv), ("GATv2", GATv2, GATv2Conv)):
+        dense, listed = ours(48, 12, 4, graph), peer(48, 12, 4, add_self_loops=False)
+        calls = {
+            "ours": partial(both_ways, dense, nodes),
+            "torch-geometric": partial(both_ways, listed, nodes.flatten(0, 1), edges),
+        }
+        taken = interleaved(calls, rounds=7)
+        times = ratios(taken, "torch-geometric", "ours")
+        rows.append(row(f"{name}, 8,000 graphs, times torch-geometric", times, "times", GRAPH))
+        for who, seconds in taken.items():
+            milli = [1000 * each for each in seconds]
+            rows.append(row(f"{name}, 8,000 graphs: {who}", milli, "ms"))
+    return rows
+
+
+def one_recording() -> list[Row]:
+    """From a file to probabilities: read, denoise, infer on the whole 10 s."""
+    import neurokit2
+    import wfdb
+
+    ours, theirs = network("ours").eval(), network("xresnet1d101").eval()
+    with tempfile.TemporaryDirectory() as folder:
+        wfdb.wrsamp(
+            "one",
+            fs=FS_HZ,
+            units=["mV"] * len(LEADS),
+            sig_name=list(LEADS),
+            p_signal=simulate([{}], fs_hz=FS_HZ).signals[0].T.astype(np.float64),
+            fmt=["16"] * len(LEADS),
+            write_dir=folder,
+        )
+        stem = Path(folder) / "one"
+
+        def mine(crop_s: float) -> tuple[np.ndarray, np.ndarray]:
+            signal = denoise(standard(read(stem.with_suffix(".hea"))), FS_HZ)
+            return predict_crops(ours, signal[np.newaxis], crop_s)
+
+        def usual() -> tuple[Tensor, Tensor]:
+            signal, _ = wfdb.rdsamp(str(stem))
+            clean = [neurokit2.ecg_clean(lead, sampling_rate=FS_HZ) for lead in signal.T]
+            return predict(theirs, torch.tensor(np.stack(clean)[np.newaxis], dtype=torch.float32))
+
+        taken = interleaved(
+            {"ours": partial(mine, 10), "ours, crops": partial(mine, 2.5), "usual": usual}
+        )
+    label = "read, denoise, infer: times wfdb, neurokit2 and xresnet1d101"
+    rows = [row(label, ratios(taken, "usual", "ours"), "times", CHAIN)]
+    rows.append(row(f"{label}, crops averaged", ratios(taken, "usual", "ours, crops"), "times"))
+    for name, seconds in taken.items():
+        milli = [1000 * each for each in seconds]
+        rows.append(row(f"read, denoise, infer: {name}", milli, "ms"))
+    return rows

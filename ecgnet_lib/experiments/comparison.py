@@ -1,0 +1,202 @@
+"""Ours beside its peers and its own ablations, on the same recordings, parts and crops.
+
+Three protocols, see `splits.py`: A, PTB-XL's official folds; B, five patient-disjoint parts of all
+sources pooled; C, one database left out. A job is one training: protocol, method, part, seed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from ecgnet_lib import __version__, datasets
+from ecgnet_lib.baselines import CLASSICAL, NETWORKS
+from ecgnet_lib.checkpoint import VIRTUAL, load_checkpoint
+from ecgnet_lib.experiments.common import CONFIG, DENOISING, NAMES, device
+from ecgnet_lib.experiments.jobs import Jobs
+from ecgnet_lib.experiments.out_of_fold import compare, write_predictions
+from ecgnet_lib.model import FoundationalECGNet, ModelConfig, count_parameters
+from ecgnet_lib.splits import (
+    Split,
+    audit,
+    duplicates,
+    kfold,
+    leave_one_source_out,
+    merge_duplicates,
+    official,
+)
+from ecgnet_lib.train import Labels, fit, predict_crops
+
+DATABASES = ("ptbxl", "ludb", "challenge-2021")
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the comparison: what is trained, on what signals, and how often.
+
+    runs: {protocol: (parts, seeds)}; a protocol that is not named is not run.
+    """
+
+    runs: dict[str, tuple[int, int]]
+    make: Callable[[], nn.Module] | None = None  # a network, or
+    peer: type | None = None  # a classifier that is none
+    denoising: str = DENOISING
+    virtual: bool = False  # trained on virtual patients first
+
+
+def ours(**changes: object) -> Callable[[], nn.Module]:
+    """Return a builder of our network with a configuration that departs from the default."""
+    return partial(FoundationalECGNet, replace(ModelConfig(), **changes))
+
+
+CHEAP = {"A": (1, 1), "B": (5, 1), "C": (3, 1)}
+SOME = {"A": (1, 1), "B": (3, 1)}
+ABLATION = {"B": (2, 1)}  # of the network that sees real recordings only
+METHODS: dict[str, Method] = {
+    "ours": Method(CHEAP, ours(), virtual=True),
+    "MiniRocket": Method(SOME, peer=CLASSICAL["MiniRocket"]),
+    "features": Method(CHEAP, peer=CLASSICAL["features"]),
+    "untrained": Method(CHEAP, peer=CLASSICAL["untrained"]),
+    "resnet1d_wang": Method(SOME, NETWORKS["resnet1d_wang"]),
+    "real only": Method(SOME, ours()),
+    "no GAT": Method(ABLATION, ours(gat="none")),
+    "no TST": Method(ABLATION, ours(tst=False)),
+    "no CBAM": Method(ABLATION, ours(cbam=False)),
+    "one stage": Method(ABLATION, ours(head="one-stage")),
+    "no denoising": Method(ABLATION, ours(), denoising="none"),
+    "CNN-LSTM": Method(SOME, NETWORKS["CNN-LSTM"]),
+    "xresnet1d101": Method({"A": (1, 1), "B": (1, 1)}, NETWORKS["xresnet1d101"]),
+}
+TOGETHER = {"ours + features": ("ours", "features")}  # the mean of two methods' probabilities
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """All databases as one table, with their signals in memory (N, 12, T) by denoising."""
+
+    table: pd.DataFrame
+    signals: dict[str, np.ndarray]
+    splits: dict[str, list[Split]]
+    manifests: dict[str, str]
+
+
+def pool() -> Pool:
+    """Load every database, merge duplicates over all of them, make and audit the splits.
+
+    For protocol C the Challenge's folders count as one database: alone they are too small to judge.
+    """
+    loaded = [datasets.load(name) for name in DATABASES]
+    table = pd.concat([data.table for data in loaded])
+    methods = sorted({method.denoising for method in METHODS.values()} | {"none"})
+    signals = {m: np.concatenate([data.denoised(m) for data in loaded]) for m in methods}
+    table = merge_duplicates(table, duplicates(signals["none"], table))
+    database = np.repeat(DATABASES, [len(data.table) for data in loaded])
+    splits = {
+        "A": [official(table)],
+        "B": kfold(table, 5),
+        "C": leave_one_source_out(table.assign(source=database)),
+    }
+    for split in (split for parts in splits.values() for split in parts):
+        audit(split, table, signals["none"])
+    return Pool(table, signals, splits, {data.name: data.manifest for data in loaded})
+
+
+def train_and_score(data: Pool, method: Method, split: Split, seed: int) -> dict[str, np.ndarray]:
+    """Do one job; give the scores (N, 6) of validation and test recordings, and what it cost."""
+    labels, signals = Labels.of(data.table), data.signals[method.denoising]
+    rows = {side: signals[getattr(split, side)] for side in ("val", "test")}
+    start = load_checkpoint(VIRTUAL)[0] if method.virtual else None
+    began, parameters = time.process_time(), 0
+    if method.peer is not None:
+        peer = method.peer(seed).fit(signals, labels, split.train, split.val)
+        scores = {side: peer.predict(x) for side, x in rows.items()}
+    else:
+        config = replace(CONFIG, seed=seed)
+        model, _ = fit(signals, labels, split.train, split.val, method.make, config, start)
+        scores = {side: np.column_stack(predict_crops(model, x)) for side, x in rows.items()}
+        parameters = count_parameters(model)
+    cost = {"parameters": parameters, "seconds": time.process_time() - began}
+    return scores | {name: np.array(value) for name, value in cost.items()}
+
+
+def plan(data: Pool) -> dict[str, tuple[str, str, int, int]]:
+    """Return every job's (protocol, method, part, seed); first seeds first."""
+    found = {}
+    for name, method in METHODS.items():
+        said = about(data, method)
+        for protocol, (parts, seeds) in method.runs.items():
+            for part in range(parts):
+                for seed in range(seeds):
+                    title = f"{protocol} {name} part {part} seed {seed}"
+                    found[Jobs.name(title, said)] = (protocol, name, part, seed)
+    return dict(sorted(found.items(), key=lambda item: item[1][3]))
+
+
+def about(data: Pool, method: Method) -> dict:
+    """Return what a job's result depends on, as plain values."""
+    said = {"data_manifests": data.manifests, "code_version": __version__,
+            "denoising": method.denoising}  # fmt: skip
+    if method.make is not None:
+        said |= {"train_config": CONFIG.to_dict(), "model_config": ModelConfig().to_dict()}
+    if method.virtual:
+        said["virtual_weights"] = load_checkpoint(VIRTUAL)[1]["weights_sha256"]
+    return said
+
+
+def run_jobs(data: Pool, jobs: Jobs) -> None:
+    """Run every job that is not done."""
+    work = {
+        job: partial(train_and_score, data, METHODS[name], data.splits[protocol][part], seed)
+        for job, (protocol, name, part, seed) in plan(data).items()
+    }
+    jobs.run_all(work)
+
+
+def mean_of(frames: list[pd.DataFrame], name: str, pair: tuple[str, str]) -> pd.DataFrame:
+    """Return the scores of a method that averages two, where both were run."""
+    keys = ["protocol", "part", "seed", "set", "recording"]
+    both = [
+        pd.concat(f for f in frames if f["method"].iloc[0] == one)
+        .rename_axis("recording")
+        .set_index(keys[:-1], append=True)[NAMES]
+        for one in pair
+    ]
+    mean = ((both[0] + both[1]) / 2).dropna().reset_index(keys[:-1])
+    return mean.assign(method=name)
+
+
+def comparison() -> dict:
+    """Ours beside its peers and ablations, on three honest protocols.
+
+    Runs every job that is not done; started in two processes, they share the work. Then all methods
+    are judged on the same recordings. The predictions go to `comparison.csv.gz`.
+    """
+    data, jobs, frames, seconds = pool(), Jobs("comparison"), [], 0.0
+    run_jobs(data, jobs)
+    cost: dict[str, dict[str, float]] = {}
+    for job, (protocol, name, part, seed) in plan(data).items():
+        split, result = data.splits[protocol][part], jobs.load(job)
+        seconds += float(result["seconds"])
+        for side in ("val", "test"):
+            rows = getattr(split, side)
+            frame = pd.DataFrame(result[side], index=data.table.index[rows], columns=NAMES)
+            keys = {"protocol": protocol, "method": name, "part": part, "seed": seed, "set": side}
+            frames.append(frame.assign(**keys))
+        if (protocol, part, seed) == ("B", 0, 0):
+            cost[name] = {key: float(result[key]) for key in ("parameters", "seconds")}
+    frames += [mean_of(frames, name, pair) for name, pair in TOGETHER.items()]
+    predictions = write_predictions("comparison.csv.gz", pd.concat(frames), data.table)
+    return {
+        "kind": "comparison",
+        **about(data, METHODS["ours"]),
+        "device": device(),
+        "seconds": round(seconds),
+        "cost": cost,
+        "protocols": {p: compare(predictions[predictions.protocol == p]) for p in data.splits},
+    }

@@ -1,0 +1,82 @@
+"""How to train: the settings, what is done to a crop, and the learning rate over time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from ecgnet_lib.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train. `crops` is the budget: how many crops the network sees in all."""
+
+    crops: int = 30_000
+    batch: int = 64
+    crop_s: float = 2.5
+    learning_rate: float = 3e-3  # peak of the one-cycle schedule
+    weight_decay: float = 0.02
+    gain: float = 0.2  # a crop is scaled by 1 +- gain
+    lead_dropout: float = 0.1  # chance that a lead is hidden from the network
+    noise_mv: float = 0.02  # white noise added to a crop
+    wander_mv: float = 0.1  # slow sine added to a crop
+    focal_gamma: float = 0.0  # how much easy labels are quietened, see `train_loss.focal`
+    ema: float = 0.0  # decay of the moving average of the weights that is kept; 0: none
+    patience: int = 0  # epochs without a better validation AUC before it stops; 0: never
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        fits = {
+            "crops": self.crops >= 1, "batch": self.batch >= 1, "patience": self.patience >= 0,
+            "focal_gamma": self.focal_gamma >= 0, "ema": 0 <= self.ema < 1,
+        }  # fmt: skip
+        if wrong := [name for name, good in fits.items() if not good]:
+            raise ConfigError(
+                "the training cannot be run like this",
+                expected="crops and batch from 1; patience and focal_gamma from 0; ema in [0, 1)",
+                found=", ".join(f"{name} {getattr(self, name)}" for name in wrong),
+            )
+
+    def to_dict(self) -> dict:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+def augment(
+    x: Tensor, config: TrainConfig, fs_hz: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Vary crops (B, L, T) in ways a real recording varies; return them and `present` (B, L).
+
+    Gain (electrode contact, body build), white noise, a slow wander of the baseline, and leads
+    that are missing. At least one lead always stays.
+    """
+    batch, leads, length = x.shape
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    x = x * (1 + config.gain * (2 * uniform(batch, 1, 1) - 1))
+    x = x + config.noise_mv * uniform(batch, 1, 1) * torch.randn(x.shape, generator=generator)
+    t = torch.arange(length) / fs_hz
+    rate_hz, phase = 0.1 + 0.3 * uniform(batch, leads, 1), uniform(batch, leads, 1)
+    x = x + config.wander_mv * uniform(batch, leads, 1) * torch.sin(
+        2 * torch.pi * (rate_hz * t + phase)
+    )
+    present = uniform(batch, leads) >= config.lead_dropout * uniform(batch, 1) * 2
+    present[torch.arange(batch), torch.randint(leads, (batch,), generator=generator)] = True
+    return x, present
+
+
+def one_cycle(progress: float, warm: float = 0.25) -> float:
+    """Return the share of the peak learning rate at `progress` in [0, 1] of the training.
+
+    Linear from 1/25 to 1 during the first quarter, then a cosine down to zero (Smith and Topin
+    2019, with the shape of PyTorch's OneCycleLR).
+    """
+    if progress < warm:
+        return 0.04 + 0.96 * progress / warm
+    return 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm)))

@@ -37,8 +37,8 @@ class ChannelAttention(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, P) to weights (N, C, 1) in (0, 1)."""
-        mean, peak = features.mean(-1), features.amax(-1)  # (N, C) each
-        return torch.sigmoid(self.mlp(mean) + self.mlp(peak)).unsqueeze(-1)
+        pooled = torch.stack([features.mean(-1), features.amax(-1)])  # (2, N, C)
+        return torch.sigmoid(self.mlp(pooled).sum(0)).unsqueeze(-1)
 
 
 class TemporalAttention(nn.Module):

@@ -83,7 +83,8 @@ def predict_crops(
     count = 1 + math.ceil(round((total - length) / (length * (1 - overlap)), 6))
     starts = np.linspace(0, total - length, count).round().astype(int)
     was_training, home = model.training, next((p.device for p in model.parameters()), device())
-    model.eval().to(device())
+    if was_training or home != device():  # for one recording walking through the modules is dear
+        model.eval().to(device())
     abnormal, diseases = [], []
     for begin in range(0, len(rows), batch):
         some = slice(begin, begin + batch)
@@ -92,5 +93,6 @@ def predict_crops(
         parts = [predict(model, x[..., start : start + length], here) for start in starts]
         abnormal.append(torch.stack([p for p, _ in parts]).mean(0).cpu())
         diseases.append(torch.stack([q for _, q in parts]).mean(0).cpu())
-    model.train(was_training).to(home)
+    if was_training or home != device():
+        model.train(was_training).to(home)
     return torch.cat(abnormal).numpy(), torch.cat(diseases).numpy()

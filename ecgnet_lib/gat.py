@@ -98,7 +98,8 @@ class GraphAttention(nn.Module):
             present = (
                 None if present.all() else present.expand(h.shape[:-1]).reshape(len(nodes), -1)
             )
-        mixed = EdgeAttention.apply(*self.edge_terms(nodes), self.graph, present)
+        weight, bias, att = self.edge_weights()
+        mixed = EdgeAttention.apply(F.linear(nodes, weight, bias), att, self.graph, present)
         return mixed.add_(self.bias).view(*h.shape[:-1], -1)
 
 
@@ -124,13 +125,12 @@ class GAT(GraphAttention):
         target = (values * self.att_target).sum(-1)
         return F.leaky_relu(target.unsqueeze(-1) + source.unsqueeze(-2), SLOPE), values
 
-    def edge_terms(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return what EdgeAttention adds up, weighs and mixes: left, right, att, values."""
-        values = self.lin(h)
-        left, right = (
-            F.linear(values, torch.block_diag(*att)) for att in (self.att_target, self.att_source)
-        )
-        return left, right, left.new_ones(self.heads, 1), values
+    def edge_weights(self) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Return the matrix and bias of left, right and values for EdgeAttention, and its att."""
+        split = self.lin.weight.unflatten(0, (self.heads, -1))  # (H, D, F)
+        left, right = (att @ split for att in (self.att_target, self.att_source))
+        weight = torch.cat([left.squeeze(1), right.squeeze(1), self.lin.weight])
+        return weight, None, weight.new_ones(self.heads, 1)
 
 
 class GATv2(GraphAttention):
@@ -155,6 +155,8 @@ class GATv2(GraphAttention):
         pair = F.leaky_relu(target.unsqueeze(-2) + values.unsqueeze(-3), SLOPE)  # (..., H, L, L, D)
         return (pair * self.att).sum(-1), values
 
-    def edge_terms(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        """Return what EdgeAttention adds up and weighs; it mixes the right part."""
-        return self.lin_target(h), self.lin_source(h), self.att[:, 0, 0], None
+    def edge_weights(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the matrix and bias of left and right for EdgeAttention, and its att."""
+        both = self.lin_target, self.lin_source
+        weight, bias = (torch.cat([getattr(lin, n) for lin in both]) for n in ("weight", "bias"))
+        return weight, bias, self.att[:, 0, 0]

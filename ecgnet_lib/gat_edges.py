@@ -29,79 +29,96 @@ def put(x: Tensor, into: Tensor) -> None:
     into.view(len(into), -1).copy_(x.view(-1, len(into)).t())
 
 
-def pairs(left: Tensor, right: Tensor, target: Tensor) -> Tensor:
-    """LeakyReLU(left of the target + right of the source): (L, F, k), (E, F, k) to (E, F, k)."""
-    return F.leaky_relu_(left.index_select(0, target).add_(right), SLOPE)
+def ends(target: Tensor, source: Tensor, nodes: int, like: Tensor) -> Tensor:
+    """Return which edge ends where, as 0 and 1: targets (L, E) and sources (L, E), (2, L, E).
+
+    Sums over the edges of a node, and sums of an edge's two ends, are then matrix products: on a
+    CPU faster than gathering and scattering.
+    """
+    return torch.stack([F.one_hot(node, nodes).T for node in (target, source)]).to(like)
+
+
+def add_up(edges: Tensor, end: Tensor) -> Tensor:
+    """Sum (E, F, k) over the edges of each node: (L, F, k)."""
+    return (end @ edges.flatten(1)).view(-1, *edges.shape[1:])
+
+
+def pairs(here: Tensor, looked: int, both: Tensor) -> Tensor:
+    """LeakyReLU(left of the target + right of the source): (L, X, k) to (E, H*P, k)."""
+    sides = here[:, : 2 * looked].reshape(2 * len(here), -1)  # left, right of node 0, of node 1 ...
+    z = both.permute(2, 1, 0).flatten(1) @ sides
+    return F.leaky_relu_(z, SLOPE).view(both.shape[2], looked, -1)
 
 
 class EdgeAttention(torch.autograd.Function):
     """Mix the sources of each target by softmax(sum_p att * LeakyReLU(left_i + right_j)).
 
-    left, right: (N, L, H*P); att: (H, P); values: (N, L, H*D), or None where they are `right`;
-    graph: (L, L) bool, row i lists the sources of target i; present: (N, L) bool or None. Returns
-    (N, L, H*D).
+    terms: (N, L, X), what one matrix product makes of the nodes: left (H*P), right (H*P) and values
+    (H*D) side by side; without values, right is mixed. att: (H, P); graph: (L, L) bool, row i lists
+    the sources of target i; present: (N, L) bool or None. Returns (N, L, H*D).
     """
 
     @staticmethod
-    def forward(ctx, left, right, att, values, graph, present):
+    def forward(ctx, terms, att, graph, present):
         """Return the mixture; a target that may listen to nobody gets zeros."""
         (target, source), heads, alphas = graph.nonzero().T, len(att), []
-        mixed = torch.empty_like(right if values is None else values)
-        nodes = mixed.shape[1]
+        looked = att.numel()
+        mixes = slice(2 * looked, None) if terms.shape[2] > 2 * looked else slice(looked, None)
+        weigh = torch.block_diag(*att)  # (H, H*P)
+        nodes = terms.shape[1]
+        both = ends(target, source, nodes, terms)
+        mixed = terms.new_empty(*terms.shape[:2], terms.shape[2] - mixes.start)
         for start in range(0, len(mixed), AT_A_TIME):
             now = slice(start, start + AT_A_TIME)
-            heard = graphs_last(right[now]).index_select(0, source)
-            z = pairs(graphs_last(left[now]), heard, target)
-            logits = (z.unflatten(1, (heads, -1)) * att[..., None]).sum(2)  # (E, H, k)
+            here = graphs_last(terms[now])
+            logits = weigh @ pairs(here, looked, both)  # (E, H, k)
             if present is not None:
                 silent = ~present[now].T.index_select(0, source).unsqueeze(1)
                 logits.masked_fill_(silent, torch.finfo(logits.dtype).min)
-            table = logits.new_full((nodes, nodes, *logits.shape[1:]), torch.finfo(z.dtype).min)
+            table = logits.new_full(
+                (nodes, nodes, *logits.shape[1:]), torch.finfo(logits.dtype).min
+            )
             table[target, source] = logits
             alpha = table.softmax(1)[target, source]
             if present is not None:
                 alpha.masked_fill_(silent, 0)
-            if values is not None:
-                heard = graphs_last(values[now]).index_select(0, source)
+            heard = here[:, mixes].index_select(0, source)
             heard.unflatten(1, (heads, -1)).mul_(alpha.unsqueeze(2))
-            out = heard.new_zeros(nodes, *heard.shape[1:]).index_add_(0, target, heard)
-            put(out, mixed[now])
+            put(add_up(heard, both[0]), mixed[now])
             alphas.append(alpha)
-        ctx.save_for_backward(left, right, att, values, target, source, *alphas)
+        ctx.save_for_backward(terms, att, target, source, *alphas)
+        ctx.mixes = mixes
         return mixed
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):
-        """Return the gradients of left, right, att and values."""
-        left, right, att, values, target, source, *alphas = ctx.saved_tensors
-        heads, nodes, edges = len(att), left.shape[1], len(target)
-        d_left, d_right, d_att = torch.empty_like(left), torch.empty_like(right), 0
-        d_values = None if values is None else torch.empty_like(values)
-
-        def gather(per_edge: Tensor, node: Tensor, into: Tensor) -> None:
-            put(per_edge.new_zeros(nodes, *per_edge.shape[1:]).index_add_(0, node, per_edge), into)
-
+        """Return the gradients of terms and att."""
+        terms, att, target, source, *alphas = ctx.saved_tensors
+        heads, looked, mixes = len(att), att.numel(), ctx.mixes
+        weigh = torch.block_diag(*att)
+        ones = torch.block_diag(*att.new_ones(heads, gradient.shape[2] // heads))
+        both = ends(target, source, terms.shape[1], terms)
+        d_terms, d_weigh = torch.empty_like(terms), torch.zeros_like(weigh)
         for number, alpha in enumerate(alphas):
             now = slice(number * AT_A_TIME, (number + 1) * AT_A_TIME)
-            k = alpha.shape[-1]
-            heard = graphs_last(right[now]).index_select(0, source)
-            z = pairs(graphs_last(left[now]), heard, target)
+            here = graphs_last(terms[now])
+            z = pairs(here, looked, both)
             arrived = graphs_last(gradient[now]).index_select(0, target)  # (E, H*D, k)
-            if values is not None:
-                heard = graphs_last(values[now]).index_select(0, source)
-            d_alpha = heard.mul_(arrived).unflatten(1, (heads, -1)).sum(2).mul_(alpha)
-            mean = d_alpha.new_zeros(nodes, heads, k).index_add_(0, target, d_alpha)
-            d_logits = d_alpha.sub_(mean.index_select(0, target).mul_(alpha))  # (E, H, k)
-            z_heads = z.view(edges * heads, -1, k)
-            d_att = d_att + (z_heads @ d_logits.view(-1, k, 1)).view(edges, *att.shape).sum(0)
-            d_z = (d_logits.unsqueeze(2) * att[..., None]).view_as(z)
-            d_z = torch.ops.aten.leaky_relu_backward(d_z, z, SLOPE, True)
+            heard = here[:, mixes].index_select(0, source)
+            d_alpha = (ones @ heard.mul_(arrived)).mul_(alpha)
+            mean = add_up(d_alpha, both[0]).index_select(0, target)
+            d_logits = d_alpha.sub_(mean.mul_(alpha))  # (E, H, k)
+            d_weigh += (d_logits @ z.transpose(1, 2)).sum(0)
+            d_z = torch.ops.aten.leaky_relu_backward(weigh.T @ d_logits, z, SLOPE, True)
             arrived.unflatten(1, (heads, -1)).mul_(alpha.unsqueeze(2))
-            gather(d_z, target, d_left[now])
-            if values is None:
-                gather(d_z.add_(arrived), source, d_right[now])
+            d_here = torch.empty_like(here)
+            d_here[:, :looked] = add_up(d_z, both[0])
+            if mixes.start == looked:
+                d_here[:, looked:] = add_up(d_z.add_(arrived), both[1])
             else:
-                gather(d_z, source, d_right[now])
-                gather(arrived, source, d_values[now])
-        return d_left, d_right, d_att, d_values, None, None
+                d_here[:, looked : 2 * looked] = add_up(d_z, both[1])
+                d_here[:, mixes] = add_up(arrived, both[1])
+            put(d_here, d_terms[now])
+        of_its_head = torch.block_diag(*torch.ones_like(att)).bool()
+        return d_terms, d_weigh[of_its_head].view_as(att), None, None

@@ -40,8 +40,8 @@ class ModelConfig:
     graph_tokens: int = 10  # tokens averaged into one graph: 1 s
     tst: bool = True
     width: int = 96  # embedding of the transformer
-    tst_heads: int = 8
-    tst_layers: int = 3
+    tst_heads: int = 4
+    tst_layers: int = 2
     d_ff: int = 192
     dropout: float = 0.1
     head: str = "sigmoid"  # "sigmoid", "softmax" or "one-stage", see `combine`
@@ -165,8 +165,6 @@ class FoundationalECGNet(nn.Module):
         """
         self.check(x, person)
         batch, leads, _ = x.shape
-        if present is None:
-            present = torch.ones(batch, leads, dtype=torch.bool, device=x.device)
         maps: dict[str, Tensor] = {}
 
         h = self.stem(x.flatten(0, 1) / self.config.scale_mv).transpose(1, 2)  # (B*L, C, P)
@@ -177,14 +175,14 @@ class FoundationalECGNet(nn.Module):
                 maps["temporal"] = temporal.view(batch, leads, -1)
             else:
                 h = self.cbam(h)
-        h = h.unflatten(0, (batch, leads))  # (B, L, C, P)
+        h = h.transpose(1, 2).unflatten(0, (batch, leads))  # (B, L, P, C)
 
         if self.gat is not None:
-            message, maps["leads"] = self.listen(h, present)
-            h = h + message
-        h = h * present[..., None, None]
+            h = self.listen(h, present, maps if return_maps else None)
+        if present is not None:
+            h = h * present[..., None, None]
 
-        tokens = self.embed(h.permute(0, 3, 1, 2).flatten(2))  # (B, P, E)
+        tokens = self.embed(h.transpose(1, 2).flatten(2))  # (B, P, E)
         if self.tst is not None:
             if return_maps:
                 tokens, layer_maps = self.tst(tokens, return_attention=True)
@@ -199,19 +197,29 @@ class FoundationalECGNet(nn.Module):
         logits = self.head_abnormal(z).squeeze(-1), self.head_diseases(z)
         return (*logits, maps) if return_maps else logits
 
-    def listen(self, h: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Let the leads of each half-second graph listen to each other.
+    def listen(self, h: Tensor, present: Tensor | None, maps: dict[str, Tensor] | None) -> Tensor:
+        """Let the leads of each graph of `graph_tokens` tokens listen to each other.
 
-        Map (B, L, C, P) to messages of the same shape and attention (B, S, H, L, L).
+        Add to (B, L, P, C) what was heard, and put the attention (B, S, H, L, L) into `maps`.
         """
-        size, tokens = self.config.graph_tokens, h.shape[-1]
-        nodes = F.avg_pool1d(h.flatten(0, 1), size, ceil_mode=True)  # (B*L, C, S)
-        nodes = nodes.unflatten(0, h.shape[:2]).permute(0, 3, 1, 2)  # (B, S, L, C)
-        out, alpha = self.gat(
-            nodes + self.lead_code, present=present.unsqueeze(1), return_attention=True
-        )
-        message = F.elu(out).permute(0, 2, 3, 1)  # (B, L, C, S)
-        return message.repeat_interleave(size, dim=-1)[..., :tokens], alpha
+        size, tokens = self.config.graph_tokens, h.shape[2]
+        short = -tokens % size  # tokens that the last graph lacks
+        if short:
+            h = F.pad(h, (0, 0, 0, short))
+        h = h.unflatten(2, (-1, size))  # (B, L, S, size, C)
+        nodes = h.mean(3)
+        if short:
+            last = nodes[:, :, -1:] * (size / (size - short))
+            nodes = torch.cat([nodes[:, :, :-1], last], dim=2)
+        nodes = nodes.transpose(1, 2) + self.lead_code  # (B, S, L, C)
+        if present is not None:
+            present = present.unsqueeze(1)
+        if maps is None:
+            out = self.gat(nodes, present)
+        else:
+            out, maps["leads"] = self.gat(nodes, present, return_attention=True)
+        message = F.elu(out).transpose(1, 2).unsqueeze(3)  # (B, L, S, 1, C)
+        return (h + message).flatten(2, 3)[:, :, :tokens]
 
     def check(self, x: Tensor, person: Tensor | None) -> None:
         """Raise SignalError unless x is (B, 12, T) with T a multiple of the stride."""
@@ -244,7 +252,7 @@ def combine(abnormal: Tensor, diseases: Tensor, head: str) -> tuple[Tensor, Tens
     return p, given if head == "one-stage" else p.unsqueeze(-1) * given
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def predict(
     model: nn.Module, x: Tensor, present: Tensor | None = None, person: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ from ecgnet_lib.crops import Signals, crop_length, cut, predict_crops, reader
 from ecgnet_lib.distributed import device, shared_batch_norm, team
 from ecgnet_lib.errors import ConfigError
 from ecgnet_lib.model import FoundationalECGNet
-from ecgnet_lib.train_loss import Labels, macro_auc, two_stage_loss
+from ecgnet_lib.train_loss import TEACHER, Labels, macro_auc, taught_loss, two_stage_loss
 from ecgnet_lib.train_plan import TrainConfig, augment, one_cycle
 
 HISTORY = ["epoch", "loss", "val_loss", "val_auc", "learning_rate", "seconds"]
@@ -40,6 +40,7 @@ def fit(
     config: TrainConfig | None = None,
     initial: nn.Module | None = None,
     resume: str | Path | None = None,
+    teacher: np.ndarray | None = None,
 ) -> tuple[nn.Module, pd.DataFrame]:
     """Train on the rows `train`, keep the epoch that is best on the rows `val`.
 
@@ -48,8 +49,10 @@ def fit(
     (B, 12, T) and present (B, 12) to the logits of both stages. initial: a network of the same kind
     whose weights are the start (pre-training); it is left as it is. resume: a file for the state
     after each epoch; the same call goes on from it, and after the end returns at once what was
-    trained. Returns the model on the CPU in eval mode and one row an epoch: epoch, loss, val_loss,
-    val_auc (macro, of crops side by side), learning_rate, seconds.
+    trained. teacher: (N, 6) what `teacher.teach` believes of the rows `train`; the network then
+    learns from beliefs and labels, see `train_loss.TEACHER`. Returns the model on the CPU in eval
+    mode and one row an epoch: epoch, loss, val_loss, val_auc (macro, of crops side by side),
+    learning_rate, seconds.
 
     The same seed on the same CPU with one thread gives the same bits, interrupted or not. On a GPU
     the network trains in bfloat16. Under `torchrun` each process takes its share of every batch,
@@ -64,7 +67,7 @@ def fit(
     model = make()
     if initial is not None:
         model.load_state_dict(initial.state_dict())
-    run = Run(model, signals, labels, np.asarray(train), np.asarray(val), config)
+    run = Run(model, signals, labels, np.asarray(train), np.asarray(val), config, teacher)
     about = run.about() if resume else {}
     if resume and Path(resume).exists():
         run.restore(load_state(Path(resume), about))
@@ -107,9 +110,10 @@ class Run:
         train: np.ndarray,
         val: np.ndarray,
         config: TrainConfig,
+        teacher: np.ndarray | None,
     ) -> None:
         self.signals, self.read, self.labels = signals, reader(signals), labels
-        self.train, self.val, self.config = train, val, config
+        self.train, self.val, self.config, self.teacher = train, val, config, teacher
         self.team, self.device, self.fs_hz = team(), device(), model.config.fs_hz
         self.leads, total = self.read(train[:1]).shape[1:]
         self.length = crop_length(total, config.crop_s, self.fs_hz)
@@ -185,7 +189,12 @@ class Run:
         x, present = augment(crops, self.config, self.fs_hz, self.generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             logits = self.net(x[mine].to(self.device), present[mine].to(self.device))
-        loss = self.loss(tuple(self.team.gather(part.float()) for part in logits), rows.numpy())
+        logits = tuple(self.team.gather(part.float()) for part in logits)
+        loss = self.loss(logits, rows.numpy())
+        if self.teacher is not None:
+            beliefs = torch.from_numpy(self.teacher[rows.numpy()]).to(self.device)
+            taught = taught_loss(logits, beliefs, self.model.config.head)
+            loss = (1 - TEACHER) * loss + TEACHER * taught
         self.optimizer.zero_grad()
         (loss * self.team.size).backward()  # of which each process has a part, and DDP the mean
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -233,6 +242,7 @@ class Run:
             "rows": digest([self.train, self.val]),
             "labels": digest(part[rows] for part in truth),
             "signals": digest(parts),
+            "teacher": None if self.teacher is None else digest([self.teacher[self.train]]),
             "processes": self.team.size,
         }
 

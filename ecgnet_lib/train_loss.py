@@ -12,7 +12,9 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from ecgnet_lib.labels import DISEASES
+from ecgnet_lib.model import combine
 
+TEACHER = 0.9  # share of a teacher in the loss, where there is one
 MIN_CHOICE = 5  # positives, and negatives, from which on a class has a say in the choice of epoch
 
 
@@ -63,6 +65,17 @@ def two_stage_loss(
         part2 = F.binary_cross_entropy_with_logits(stage2, diseases, reduction="none")
         part2 = focal(part2, gamma).sum(1)
     return loss + (part2 * chosen).sum() / chosen.sum().clamp(min=1)
+
+
+def taught_loss(logits: tuple[Tensor, Tensor], beliefs: Tensor, head: str) -> Tensor:
+    """Cross-entropy between the probabilities of the network and a teacher's beliefs (B, 6).
+
+    Hinton et al. 2015, section 2, at temperature 1, for each label alone: P(abnormal) and the joint
+    P(abnormal and disease) of `model.combine`.
+    """
+    abnormal, joint = combine(*logits, head)
+    said = torch.cat([abnormal.unsqueeze(1), joint], dim=1).clamp(1e-5, 1 - 1e-5)
+    return F.binary_cross_entropy(said, beliefs, reduction="none").sum(1).mean()
 
 
 def focal(entropy: Tensor, gamma: float) -> Tensor:

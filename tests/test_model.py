@@ -54,6 +54,20 @@ def test_every_variant_runs_learns_and_counts(config: ModelConfig) -> None:
     assert all(p.grad is not None for p in model.parameters())
 
 
+@pytest.mark.parametrize("tokens", [20, 25])
+def test_each_graph_averages_its_tokens_and_answers_them_all(tokens: int) -> None:
+    torch.manual_seed(0)
+    model, maps = FoundationalECGNet(SMALL).eval(), {}
+    h = torch.randn(2, 12, tokens, SMALL.channels)
+    want = []
+    for part in h.split(SMALL.graph_tokens, dim=2):  # the last may be short
+        heard = torch.nn.functional.elu(model.gat(part.mean(2) + model.lead_code))
+        want.append(part + heard.unsqueeze(2))
+    torch.testing.assert_close(model.listen(h, None, None), torch.cat(want, 2))
+    torch.testing.assert_close(model.listen(h, None, maps), torch.cat(want, 2))
+    torch.testing.assert_close(maps["leads"].sum(-1), torch.ones(2, len(want), 2, 12))
+
+
 def test_default_is_light() -> None:
     assert count_parameters(FoundationalECGNet()) < 410_000
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ecgnet_lib.errors import ConfigError
-from ecgnet_lib.tst import MAX_TOKENS, TST, TokenBatchNorm, positions
+from ecgnet_lib.tst import MAX_TOKENS, TST, FeatureDropout, TokenBatchNorm, positions
 
 WIDTH, HEADS, D_FF = 16, 4, 24
 
@@ -76,3 +76,17 @@ def test_any_length_up_to_the_limit_works() -> None:
 def test_impossible_settings_are_refused(arguments: dict) -> None:
     with pytest.raises(ConfigError):
         TST(**arguments)
+
+
+def test_feature_dropout_hides_a_feature_from_all_tokens_of_a_recording() -> None:
+    torch.manual_seed(0)
+    drop = FeatureDropout(0.25)
+    out = drop(torch.ones(400, 7, 50))
+    kept = out != 0
+    assert (kept == kept[:, :1]).all()  # the same for every token
+    assert not (kept[0] == kept[1]).all()  # another draw for each recording
+    torch.testing.assert_close(out[kept], torch.full_like(out[kept], 1 / 0.75))
+    share = kept[:, 0].float().mean()
+    assert abs(share - 0.75) < 4 * (0.25 * 0.75 / 20_000) ** 0.5
+    h = torch.randn(2, 3, 4)
+    assert drop.eval()(h) is h

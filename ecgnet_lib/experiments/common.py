@@ -21,6 +21,7 @@ NAMES = ["abnormal", *DISEASES]
 DENOISING = "gated"
 RESAMPLES = 2000
 CONFIG = TrainConfig(crops=24_000)  # what a network sees of real recordings
+TAUGHT = TrainConfig(crops=60_000)  # with a teacher: beliefs are not so soon learned by heart
 
 
 def official_ptbxl() -> tuple[datasets.Dataset, pd.DataFrame, Split]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from torch import nn
 from ecgnet_lib import __version__, datasets
 from ecgnet_lib.baselines import CLASSICAL, NETWORKS
 from ecgnet_lib.checkpoint import VIRTUAL, load_checkpoint
-from ecgnet_lib.experiments.common import CONFIG, DENOISING, NAMES, device
+from ecgnet_lib.experiments.common import CONFIG, DENOISING, NAMES, TAUGHT, device
 from ecgnet_lib.experiments.jobs import Jobs
 from ecgnet_lib.experiments.out_of_fold import compare, write_predictions
 from ecgnet_lib.model import FoundationalECGNet, ModelConfig, count_parameters
@@ -31,7 +31,8 @@ from ecgnet_lib.splits import (
     merge_duplicates,
     official,
 )
-from ecgnet_lib.train import Labels, fit, predict_crops
+from ecgnet_lib.teacher import measurements, teach
+from ecgnet_lib.train import Labels, TrainConfig, fit, predict_crops
 
 DATABASES = ("ptbxl", "ludb", "challenge-2021")
 
@@ -48,6 +49,8 @@ class Method:
     peer: type | None = None  # a classifier that is none
     denoising: str = DENOISING
     virtual: bool = False  # trained on virtual patients first
+    taught: bool = False  # by a forest too, see `teacher.py`
+    config: TrainConfig = CONFIG
 
 
 def ours(**changes: object) -> Callable[[], nn.Module]:
@@ -59,11 +62,12 @@ CHEAP = {"A": (1, 1), "B": (5, 1), "C": (3, 1)}
 SOME = {"A": (1, 1), "B": (3, 1)}
 ABLATION = {"B": (2, 1)}  # of the network that sees real recordings only
 METHODS: dict[str, Method] = {
-    "ours": Method(CHEAP, ours(), virtual=True),
+    "ours": Method(CHEAP, ours(), virtual=True, taught=True, config=TAUGHT),
     "MiniRocket": Method(SOME, peer=CLASSICAL["MiniRocket"]),
     "features": Method(CHEAP, peer=CLASSICAL["features"]),
     "untrained": Method(CHEAP, peer=CLASSICAL["untrained"]),
     "resnet1d_wang": Method(SOME, NETWORKS["resnet1d_wang"]),
+    "virtual first": Method(SOME, ours(), virtual=True),
     "real only": Method(SOME, ours()),
     "no GAT": Method(ABLATION, ours(gat="none")),
     "no TST": Method(ABLATION, ours(tst=False)),
@@ -84,6 +88,11 @@ class Pool:
     signals: dict[str, np.ndarray]
     splits: dict[str, list[Split]]
     manifests: dict[str, str]
+
+    @cached_property
+    def features(self) -> np.ndarray:
+        """The hand-made features (N, F) that a teacher measures."""
+        return measurements(self.signals[DENOISING])
 
 
 def pool() -> Pool:
@@ -117,8 +126,11 @@ def train_and_score(data: Pool, method: Method, split: Split, seed: int) -> dict
         peer = method.peer(seed).fit(signals, labels, split.train, split.val)
         scores = {side: peer.predict(x) for side, x in rows.items()}
     else:
-        config = replace(CONFIG, seed=seed)
-        model, _ = fit(signals, labels, split.train, split.val, method.make, config, start)
+        config = replace(method.config, seed=seed)
+        teacher = teach(data.features, labels, split.train, seed) if method.taught else None
+        model, _ = fit(
+            signals, labels, split.train, split.val, method.make, config, start, teacher=teacher
+        )
         scores = {side: np.column_stack(predict_crops(model, x)) for side, x in rows.items()}
         parameters = count_parameters(model)
     cost = {"parameters": parameters, "seconds": time.process_time() - began}
@@ -143,7 +155,11 @@ def about(data: Pool, method: Method) -> dict:
     said = {"data_manifests": data.manifests, "code_version": __version__,
             "denoising": method.denoising}  # fmt: skip
     if method.make is not None:
-        said |= {"train_config": CONFIG.to_dict(), "model_config": ModelConfig().to_dict()}
+        said |= {"train_config": method.config.to_dict(), "taught": method.taught}
+    if isinstance(method.make, partial):  # ours, and its ablations
+        said["model_config"] = method.make.args[0].to_dict()
+    if method.peer is CLASSICAL["untrained"]:
+        said["model_config"] = ModelConfig().to_dict()
     if method.virtual:
         said["virtual_weights"] = load_checkpoint(VIRTUAL)[1]["weights_sha256"]
     return said

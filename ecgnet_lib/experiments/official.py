@@ -14,6 +14,7 @@ from ecgnet_lib.experiments.common import (
     DENOISING,
     NAMES,
     RESAMPLES,
+    TAUGHT,
     about,
     judge,
     macro,
@@ -23,22 +24,26 @@ from ecgnet_lib.experiments.common import (
 from ecgnet_lib.intervals import ludb_qtc
 from ecgnet_lib.model import FoundationalECGNet
 from ecgnet_lib.risk import calibrate
+from ecgnet_lib.teacher import measurements, teach
 from ecgnet_lib.train import Labels, TrainConfig, fit
 
 
 def default() -> dict:
     """Train the default network on PTB-XL's official folds; its weights are those of `predict`.
 
-    It starts from the network of virtual patients. Writes `book/results/weights/default.json` and
-    `.safetensors` too.
+    It starts from the network of virtual patients, and a forest teaches it. Writes
+    `book/results/weights/default.json` and `.safetensors` too.
     """
     data, table, split = official_ptbxl()
     start, virtual = load_checkpoint(VIRTUAL)
     signals, labels = data.denoised_archive(DENOISING), Labels.of(table)  # memory stays flat
-    model, history = fit(signals, labels, split.train, split.val, config=CONFIG, initial=start)
+    teacher = teach(measurements(signals), labels, split.train)
+    model, history = fit(
+        signals, labels, split.train, split.val, config=TAUGHT, initial=start, teacher=teacher
+    )
     val, test = (scores_of(model, signals, table, rows) for rows in (split.val, split.test))
     judged = judge(table, val, test)
-    said = about("default", data, split, CONFIG) | {
+    said = about("default", data, split, TAUGHT) | {
         "denoise": DENOISING,
         "initial": {"weights": VIRTUAL.name, "weights_sha256": virtual["weights_sha256"]},
         "thresholds": judged.pop("thresholds"),

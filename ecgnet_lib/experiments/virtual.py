@@ -12,7 +12,7 @@ from ecgnet_lib.simulate import cohort
 from ecgnet_lib.splits import official
 from ecgnet_lib.train import Labels, TrainConfig, fit
 
-PATIENTS = 12_000
+PATIENTS = 24_000
 CONFIG = TrainConfig(crops=100_000, seed=100)
 FS_HZ = 100
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ecgnet_lib.errors import PageError
 from ecgnet_lib.press.book import ROOT, Book
+from ecgnet_lib.press.numbers import book_texts, check_numbers
 from ecgnet_lib.press.pages import code_cells, write_if_new
 
 MATHJAX = "tex-svg.js"  # formulas as SVG: one file, no fonts, works from file:// without a network
@@ -29,6 +30,7 @@ def build(root: Path = ROOT, say: Callable[[str], None] = print) -> Path:
     """
     start = time.monotonic()
     book = Book(root)
+    check_numbers(root, book_texts(root))
     stage(root)
     say(f"Pages ({len(book.pages)})")
     book.refresh(say)

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from ecgnet_lib.errors import PageError
 from ecgnet_lib.press.book import ROOT, Book
+from ecgnet_lib.press.ledger import ledger_page
+from ecgnet_lib.press.numbers import book_texts, check_numbers
 from ecgnet_lib.press.pages import code_cells, write_if_new
 
 MATHJAX = "tex-svg.js"  # formulas as SVG: one file, no fonts, works from file:// without a network
@@ -29,10 +31,13 @@ def build(root: Path = ROOT, say: Callable[[str], None] = print) -> Path:
     """
     start = time.monotonic()
     book = Book(root)
+    check_numbers(root, book_texts(root))
     stage(root)
     say(f"Pages ({len(book.pages)})")
     book.refresh(say)
     census_pages(book)
+    if "claims" in book.documents:
+        write_if_new(root / "build" / "book" / "claims.md", ledger_page(book).encode())
 
     html, key_file = root / "build" / "html", root / "build" / "html.key"
     key = site_key(root)
@@ -63,8 +68,9 @@ def stage(root: Path) -> None:
         for path in visible_files(source)
     }
     contents[Path("_static", "mathjax", MATHJAX)] = mathjax()
+    made = {Path("claims.md")}  # once the pages are there
     for path in list(target.rglob("*")):
-        if path.is_file() and path.relative_to(target) not in contents:
+        if path.is_file() and path.relative_to(target) not in contents.keys() | made:
             path.unlink()
     for relative, content in contents.items():
         if content is not None:

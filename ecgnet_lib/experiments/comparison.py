@@ -214,5 +214,6 @@ def comparison() -> dict:
         "device": device(),
         "seconds": round(seconds),
         "cost": cost,
+        "crops": {name: m.config.crops for name, m in METHODS.items() if m.make is not None},
         "protocols": {p: compare(predictions[predictions.protocol == p]) for p in data.splits},
     }

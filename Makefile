@@ -1,4 +1,4 @@
-# The whole project in four words: make book, make test, make clean.
+# The whole project in a few words: make book, make test, make verify, make clean.
 
 VENV   := .venv
 # PyTorch is installed first and by name, because which build is right depends on the machine.
@@ -17,7 +17,7 @@ QUIET     := --quiet --quiet
 PIP       := $(VENV)/bin/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help environment book test clean distclean
+.PHONY: help environment book test verify clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +25,8 @@ help:
 	@echo
 	@echo '  make book       make the environment (.venv), execute the pages, build the site'
 	@echo '  make test       make the environment, run the tests'
+	@echo '  make verify     execute every page from nothing, recompute every metric of record,'
+	@echo '                  write build/verify/index.html; fails when anything moved'
 	@echo '  make clean      remove build/: the next `make book` executes every page'
 	@echo '  make distclean  remove .venv/ too (recordings in data/ stay)'
 	@echo
@@ -45,6 +47,9 @@ book: $(BOOK_ENV)
 
 test: $(TEST_ENV)
 	@$(VENV)/bin/python -m pytest
+
+verify: $(BOOK_ENV)
+	@$(VENV)/bin/python -m ecgnet_lib verify
 
 clean:
 	rm -rf build .pytest_cache .ruff_cache

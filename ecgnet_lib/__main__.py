@@ -156,6 +156,24 @@ def build() -> None:
 
 
 @main.command()
+@click.option("--record", is_flag=True, help="Make what the pages hold now the values of record.")
+def verify(record: bool) -> None:
+    """Execute every page from nothing, recompute every metric, say what moved.
+
+    Writes build/verify/index.html and manifest.json. The exit status is 1 when a value moved beyond
+    its tolerance, or a file, a weight, a label or a page is not that of record.
+    """
+    from ecgnet_lib.press.verify import verify as verify_all
+
+    wrong = verify_all(record=record, say=click.echo)
+    for finding in wrong:
+        click.echo(f"  WRONG  {finding.subject}: {finding.old} of record, {finding.new} now")
+    click.echo("Report: build/verify/index.html")
+    if wrong:
+        raise click.ClickException(f"{len(wrong)} things do not agree with the record")
+
+
+@main.command()
 @click.argument("name")
 @click.option("--json", "out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
 def bench(name: str, out: Path | None) -> None:
@@ -231,7 +249,10 @@ def experiment(name: str | None, listed: bool) -> None:
     if listed or name is None:
         print_table(("experiment", "state", "what it does"), experiments.states())
     else:
+        from ecgnet_lib.press.recompute import seal
+
         experiments.run(name)
+        seal()
 
 
 def short(value: object) -> str:

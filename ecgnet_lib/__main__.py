@@ -155,6 +155,28 @@ def build() -> None:
     build_book(say=click.echo)
 
 
+@main.command("check-site")
+@click.pass_context
+def check_site(ctx: click.Context) -> None:
+    """Open every page of the site in Chromium, without a network, and say what is wrong.
+
+    Scripts, links, anchors, images and their texts, headings, formulas, accessibility (axe-core),
+    phones, search. Exit status 1 with findings, 77 where no browser is installed.
+    """
+    from ecgnet_lib.press.book import ROOT
+    from ecgnet_lib.press.look import NoBrowser, check
+
+    try:
+        found = check(ROOT / "build" / "html", click.echo)
+    except NoBrowser as error:
+        click.echo(f"The site was not looked at: {error}", err=True)
+        ctx.exit(77)
+    for name, texts in found.items():
+        click.echo("\n".join([f"\n{name}", *(f"  {text}" for text in texts)]))
+    if found:
+        raise click.ClickException(f"{len(found)} pages are not as they should be")
+
+
 @main.command()
 @click.option("--record", is_flag=True, help="Make what the pages hold now the values of record.")
 def verify(record: bool) -> None:

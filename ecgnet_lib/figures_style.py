@@ -82,6 +82,12 @@ def show(fig: Figure, alt: str | None = None) -> None:
     Raises PageError for a figure without any: who cannot see it would learn nothing.
     """
     from IPython.display import display
+
+    display(picture(fig, alt))
+
+
+def picture(fig: Figure, alt: str | None = None) -> Picture:
+    """Return a figure as an image with its alternative text, as `show` does."""
     from PIL import Image
 
     alt = alt or fig.get_label()
@@ -91,4 +97,4 @@ def show(fig: Figure, alt: str | None = None) -> None:
     fig.savefig(large, format="png", dpi=200, facecolor="white")  # twice the shown pixels
     image = Image.open(large).convert("RGB")
     image.quantize(256, dither=Image.Dither.NONE).save(small, "png", optimize=True)  # a third
-    display(Picture(small.getvalue(), alt, image.width // 2))
+    return Picture(small.getvalue(), alt, image.width // 2)

@@ -69,12 +69,32 @@ def stage(root: Path) -> None:
     }
     contents[Path("_static", "mathjax", MATHJAX)] = mathjax()
     made = {Path("claims.md")}  # once the pages are there
+    if (source / "results").is_dir():
+        contents[Path("cover.md")] = cover(target / "cover.md")
     for path in list(target.rglob("*")):
         if path.is_file() and path.relative_to(target) not in contents.keys() | made:
             path.unlink()
     for relative, content in contents.items():
         if content is not None:
             write_if_new(target / relative, content)
+
+
+def cover(made: Path) -> bytes:
+    """Return the figures of the cover as Markdown; those made before, while they still hold."""
+    from ecgnet_lib import figures_cover, figures_leakage, figures_style, results
+
+    files = [Path(m.__file__) for m in (figures_cover, figures_leakage, figures_style)]
+    files += [results.RESULTS / "comparison.json", results.RESULTS / "leakage.json"]
+    key = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    if made.is_file() and made.read_bytes().startswith(f"% {key}\n".encode()):
+        return made.read_bytes()
+    figures = [
+        figures_cover.honest(results.load_result("comparison.json")),
+        figures_cover.leaky(results.load_result("leakage.json")),
+    ]
+    images = "\n".join(figures_style.picture(figure)._repr_html_() for figure in figures)
+    text = f'% {key}\n```{{raw}} html\n<div class="cover">\n{images}\n</div>\n```\n'
+    return text.encode()
 
 
 def visible_files(folder: Path) -> list[Path]:

@@ -51,6 +51,8 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     wrong = "".join(added for added, _ in WRONGS.values())
     (html / "good.html").write_text(GOOD.format(""), encoding="utf-8")
     (html / "wrong.html").write_text(GOOD.format(wrong), encoding="utf-8")
+    for name, to in (("index", "good.html"), ("lost", "gone.html")):
+        (html / f"{name}.html").write_text(f'<meta http-equiv="Refresh" content="0; url={to}">')
     try:
         return look.check(html, lambda text: None)
     except look.NoBrowser as error:
@@ -63,7 +65,8 @@ def test_what_is_wrong_with_a_page_is_found(name: str, findings: dict[str, list[
 
 
 def test_nothing_is_said_about_a_good_page(findings: dict[str, list[str]]) -> None:
-    assert "good.html" not in findings
+    assert findings.keys() == {"wrong.html", "lost.html"}  # index.html leads to a page
+    assert findings["lost.html"] == ["link to a file that is not there: gone.html"]
 
 
 def test_no_site_is_an_error_and_no_browser_a_status_of_its_own(

@@ -158,10 +158,11 @@ def build() -> None:
 @main.command("check-site")
 @click.pass_context
 def check_site(ctx: click.Context) -> None:
-    """Open every page of the site in Chromium, without a network, and say what is wrong.
+    """Open every page of the site in Chromium.
 
-    Scripts, links, anchors, images and their texts, headings, formulas, accessibility (axe-core),
-    phones, search. Exit status 1 with findings, 77 where no browser is installed.
+    Without a network, as on a desk and as on a phone, it looks for what is wrong: scripts, links,
+    anchors, images and their texts, headings, formulas, accessibility (axe-core), search. Exit
+    status 1 with findings, 77 where no browser is installed.
     """
     from ecgnet_lib.press.book import ROOT
     from ecgnet_lib.press.look import NoBrowser, check

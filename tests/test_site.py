@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from ecgnet_lib import figures_cover
 from ecgnet_lib.__main__ import main
-from ecgnet_lib.errors import PageError
+from ecgnet_lib.errors import PageError, SignalError
+from ecgnet_lib.figures_viewer import Viewer
 from ecgnet_lib.press import look
 from ecgnet_lib.press.theme import EMPTY_HEADER, split_at_terms
 
@@ -48,6 +51,8 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     wrong = "".join(added for added, _ in WRONGS.values())
     (html / "good.html").write_text(GOOD.format(""), encoding="utf-8")
     (html / "wrong.html").write_text(GOOD.format(wrong), encoding="utf-8")
+    for name, to in (("index", "good.html"), ("lost", "gone.html")):
+        (html / f"{name}.html").write_text(f'<meta http-equiv="Refresh" content="0; url={to}">')
     try:
         return look.check(html, lambda text: None)
     except look.NoBrowser as error:
@@ -60,7 +65,8 @@ def test_what_is_wrong_with_a_page_is_found(name: str, findings: dict[str, list[
 
 
 def test_nothing_is_said_about_a_good_page(findings: dict[str, list[str]]) -> None:
-    assert "good.html" not in findings
+    assert findings.keys() == {"wrong.html", "lost.html"}  # index.html leads to a page
+    assert findings["lost.html"] == ["link to a file that is not there: gone.html"]
 
 
 def test_no_site_is_an_error_and_no_browser_a_status_of_its_own(
@@ -135,3 +141,49 @@ def test_the_cover_shows_what_the_results_of_record_say() -> None:
     figure = figures_cover.leaky({"protocols": protocols})
     assert drawn(figure, 0.6) == drawn(figure, 0.61) == 1
     assert "patients kept apart: the network 0.60, a forest 0.61" in figure.get_label()
+
+
+def test_the_viewer_refuses_what_it_cannot_show() -> None:
+    ecg = np.zeros((12, 100))
+    for raw, clean in (
+        (ecg, ecg[:, :50]),
+        (ecg[:3], ecg[:3]),
+        (ecg, ecg + np.nan),
+        (ecg, ecg + 40),
+    ):
+        with pytest.raises(SignalError, match="the viewer cannot show this"):
+            Viewer(raw, clean, 100, "x")
+
+
+def test_the_viewer_measures_time_and_voltage_and_keeps_them_when_zoomed(tmp_path: Path) -> None:
+    ecg = np.full((12, 1000), 0.1)
+    ecg[1] = 2.0  # lead II: 4 mV fill nine tenths of the height
+    shown = Viewer(ecg, ecg / 2, 100, "Test")._repr_html_()
+    (tmp_path / "viewer.html").write_text(GOOD.format(shown), encoding="utf-8")
+    found: list[str] = []
+    try:
+        with look.browser() as chromium:
+            options = {"viewport": look.DESKTOP}
+            with look.opened(chromium, tmp_path / "viewer.html", found, **options) as page:
+                page.select_option("[data-part=lead]", "1")
+                box = page.locator("canvas").bounding_box()
+                x, y, width = box["x"], box["y"], box["width"]
+                page.mouse.move(x + 0.2 * width, y + 20)
+                page.mouse.down()
+                page.mouse.move(x + 0.4 * width, y + 20 + 0.225 * box["height"])
+                page.mouse.up()
+                large = page.locator("output").inner_text()
+                page.click("[data-part=in]")
+                zoomed = page.locator("output").inner_text()
+                page.focus("canvas")
+                page.keyboard.press("ArrowRight")
+                moved = page.locator("output").inner_text()
+    except look.NoBrowser as error:
+        pytest.skip(f"needs a browser: {error}")
+    assert found == []
+    part, measured = large.split(" | ")
+    assert part == "0.00 to 5.00 s"  # a fifth of it is one second
+    numbers = [float(n) for n in re.findall(r"[\d.]+", measured)]
+    assert numbers == pytest.approx([1000, 1.0, 60], rel=0.02)
+    assert zoomed == f"1.25 to 3.75 s | {measured}"
+    assert moved.startswith("1.88 to 4.38 s")

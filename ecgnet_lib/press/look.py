@@ -6,6 +6,7 @@ Each page is opened from its file in headless Chromium. `check` returns what is 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ SETTLED = """async () => {
   if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
   return document.getAnimations().every((animation) => animation.playState !== "running");
 }"""
+REDIRECT = re.compile(r'<meta http-equiv="refresh" content="0; *url=([^"]+)"', re.IGNORECASE)
 PATIENCE_MS = 180_000  # a large page on a machine that is busy
 WORD = "wavelet"  # that a search finds
 # Findings of axe-core in the theme's own parts, which a page cannot mend: (rule, part of selector).
@@ -80,7 +82,11 @@ def check(html: Path, say: Callable[[str], None] = print) -> dict[str, list[str]
     axe = axe_source()
     with browser() as chromium:
         for file in files:
-            found[file.name], seen[file.name] = look(chromium, file, axe)
+            if to := REDIRECT.search(file.read_text("utf-8")):
+                link = [to[1], (html / to[1]).as_uri()]
+                found[file.name], seen[file.name] = [], {"links": [link], "anchors": []}
+            else:
+                found[file.name], seen[file.name] = look(chromium, file, axe)
             say(f"  {file.name:<24} {len(found[file.name]) or 'no'} findings")
         if (html / "search.html").is_file():
             found["search.html"] += search(chromium, html)

@@ -29,6 +29,7 @@ EMPTY_HEADER = re.compile(r"<th\b([^>]*)>(?:\s|&nbsp;)*</th>")
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     app.connect("html-page-context", load_once, priority=900)  # after all who add scripts
+    app.connect("html-page-context", roles)
     app.connect("doctree-resolved", link_terms)
     app.connect("doctree-resolved", empty_headers)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -50,6 +51,12 @@ def load_once(app, pagename, templatename, context, doctree) -> None:
         seen.add(name)
         kept.append(script)
     context["script_files"] = kept
+
+
+def roles(app, pagename, templatename, context, doctree) -> None:
+    """Make the entries of the bibliography items of its list: docutils' role is out of use."""
+    if "body" in context:
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
 
 
 def empty_headers(app: Sphinx, doctree: nodes.document, docname: str) -> None:

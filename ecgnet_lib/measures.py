@@ -51,7 +51,7 @@ def _leaks(name: str) -> dict[str, tuple[str, float]]:
 
 
 def _with(row: dict, metric: str) -> str:
-    if not row["estimable"]:
+    if not row["estimable"] or row[metric] is None:
         return "not estimable"
     return f"{row[metric]:.2f} [{row[f'{metric}_low']:.2f}, {row[f'{metric}_high']:.2f}]"
 

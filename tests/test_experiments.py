@@ -16,7 +16,13 @@ from ecgnet_lib.__main__ import main
 from ecgnet_lib.experiments import EXPERIMENTS, jobs, out_of_fold
 from ecgnet_lib.experiments.common import NAMES
 from ecgnet_lib.experiments.jobs import Jobs
-from ecgnet_lib.experiments.out_of_fold import compare, decide, known_both_ways, write_predictions
+from ecgnet_lib.experiments.out_of_fold import (
+    compare,
+    decide,
+    judge_run,
+    known_both_ways,
+    write_predictions,
+)
 
 
 @pytest.fixture
@@ -114,6 +120,17 @@ def test_thresholds_come_from_the_part_s_own_validation_rows(toy) -> None:
     assert len(thresholds["CD"]) == 2 and thresholds["CD"][0] != thresholds["CD"][1]
     first = tests[tests.part == 0]
     assert (first["d_CD"] == (first["p_CD"] >= thresholds["CD"][0])).all()
+
+
+def test_where_validation_knows_one_answer_only_nothing_is_decided(toy) -> None:
+    rows = toy[toy.method == "ours"].copy()
+    rows.loc[(rows.set == "val") & (rows.part == 1), "CD"] = True
+    tests, thresholds = decide(rows)
+    judged = judge_run(tests, thresholds)
+    assert np.isnan(thresholds["CD"][1]) and not np.isnan(thresholds["CD"][0])
+    assert judged.loc["CD", ["f1", "f1_low", "precision", "recall_high"]].isna().all()
+    assert judged.loc[["CD", "ARR"], ["auc", "average_precision"]].notna().all(axis=None)
+    assert judged.loc["ARR", ["f1", "precision", "recall"]].notna().all()
 
 
 def test_methods_are_compared_on_the_same_recordings(toy, monkeypatch) -> None:

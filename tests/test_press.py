@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -12,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from ecgnet_lib.errors import PageError
 from ecgnet_lib.press import build
-from ecgnet_lib.press.book import Book, contents, sweep
+from ecgnet_lib.press.book import ROOT, Book, contents, sweep
 from ecgnet_lib.press.keys import Library, data_manifest, listing
 from ecgnet_lib.press.pages import read_page, read_parameters
 from ecgnet_lib.press.record import data_note, record, recorded
@@ -228,6 +229,61 @@ def test_key_changes_for_just_the_pages_that_use_a_file(project: Path, file: str
     with open(project / file, "a") as handle:
         handle.write("# changed\n")
     assert stale(before, keys(project)) == pages
+
+
+@pytest.fixture(scope="module")
+def real_book(tmp_path_factory) -> Path:
+    """A copy of this book and its library, which a test may change."""
+    root = tmp_path_factory.mktemp("real")
+    for name in ("ecgnet_lib", "book"):
+        left_out = shutil.ignore_patterns("__pycache__", "weights", "*.part")
+        shutil.copytree(ROOT / name, root / name, ignore=left_out)
+    shutil.copy(ROOT / "requirements.lock", root)
+    return root
+
+
+ALL = {path.stem for path in (ROOT / "book").glob("*.ipynb")}
+
+
+@pytest.mark.parametrize(
+    ("file", "pages"),
+    [
+        ("ecgnet_lib/denoise.py", ALL),  # each page reads recordings, and who reads may denoise
+        ("ecgnet_lib/explain.py", {"11_explain"}),
+        ("ecgnet_lib/risk.py", {"09_risk", "10_leakage"}),
+        ("ecgnet_lib/leakage.py", {"10_leakage"}),
+        ("book/results/leakage.json", {"10_leakage"}),
+        ("book/results/denoising.json", {"02_denoising"}),
+        ("requirements.lock", ALL),
+        ("ecgnet_lib/claims.py", set()),
+        ("ecgnet_lib/press/verify.py", set()),
+        ("book/claims.yml", set()),
+        ("book/glossary.md", set()),
+    ],
+)
+def test_in_this_book_a_change_makes_just_its_pages_stale(real_book: Path, file, pages) -> None:
+    before, text = keys(real_book), (real_book / file).read_text()
+    (real_book / file).write_text(text + "\n# changed\n")
+    try:
+        assert stale(before, keys(real_book)) == pages
+    finally:
+        (real_book / file).write_text(text)
+
+
+def test_in_this_book_prose_executes_nothing_and_data_or_a_parameter_what_it_must(
+    real_book: Path,
+) -> None:
+    before = keys(real_book)
+    assert stale(before, keys(real_book, "other recordings")) == ALL
+    for path in (real_book / "book").glob("*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            cell.source += "\n\nMore prose." if cell.cell_type == "markdown" else ""
+        nbformat.write(notebook, path)
+    assert stale(before, keys(real_book)) == set()
+    page = real_book / "book" / "09_risk.ipynb"
+    page.write_text(page.read_text().replace("bins: int = 15", "bins: int = 16"))
+    assert stale(before, keys(real_book)) == {"09_risk"}
 
 
 def test_key_changes_with_code_parameters_data_and_tags(project: Path) -> None:

@@ -88,7 +88,9 @@ def test_the_comparison_follows_from_its_predictions(protocol: str) -> None:
             run = runs[0][runs[0][column].notna()]
             truth, score = run[column].astype(bool), run[f"p_{column}"]
             assert (stored["n"], stored["positives"]) == (len(run), truth.sum())
-            if stored["estimable"]:
+            if stored["estimable"] and None in method["thresholds"][column]:
+                assert stored["f1"] is None
+            elif stored["estimable"]:
                 cut = run.part.map(dict(enumerate(method["thresholds"][column])))
                 assert stored["f1"] == pytest.approx(sk.f1_score(truth, score >= cut), abs=1e-9)
                 assert stored["auc"] == pytest.approx(sk.roc_auc_score(truth, score), abs=1e-9)
@@ -108,7 +110,7 @@ def readme_lines() -> list[str]:
     protocols = load_result("comparison.json")["protocols"]
 
     def f1(row: dict) -> str:
-        if not row["estimable"]:
+        if not row["estimable"] or row["f1"] is None:
             return "not estimable"
         return f"{row['f1']:.2f} [{row['f1_low']:.2f}, {row['f1_high']:.2f}]"
 

@@ -26,6 +26,7 @@ from ecgnet_lib.results import RESULTS, load_predictions
 
 KEYS = ["protocol", "method", "part", "seed", "set", "recording"]
 REFERENCES = ("ours", "real only")  # every method is compared with these
+DECIDED = ("precision", "recall", "f1")  # metrics that need a threshold
 TRUTH = ["patient", "source", "only_sinus_rhythm", *NAMES]
 
 
@@ -50,7 +51,7 @@ def decide(run: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[float]]]:
     """Return the test rows of one method and seed with a decision `d_NAME` for each class.
 
     Each part's thresholds are those with the highest F1 on its validation rows; they come along,
-    one a part.
+    one a part. Where these hold only positives, or none, no threshold can be chosen: it is NaN.
     """
     tests, thresholds = [], {name: [] for name in NAMES}
     for _, part in run.groupby("part"):
@@ -58,18 +59,26 @@ def decide(run: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[float]]]:
         for name in NAMES:
             known = val[name].notna().to_numpy()
             truth = val[name][known].to_numpy(bool)
-            cut = best_threshold(truth, val[f"p_{name}"][known].to_numpy())
+            cut = np.nan
+            if 0 < truth.sum() < len(truth):
+                cut = best_threshold(truth, val[f"p_{name}"][known].to_numpy())
             test[f"d_{name}"] = test[f"p_{name}"] >= cut
             thresholds[name].append(cut)
         tests.append(test)
     return pd.concat(tests).set_index("recording"), thresholds
 
 
-def judge_run(test: pd.DataFrame) -> pd.DataFrame:
-    """Return `per_class` of the test rows of one method and seed."""
+def judge_run(test: pd.DataFrame, thresholds: dict[str, list[float]]) -> pd.DataFrame:
+    """Return `per_class` of the test rows of one method and seed.
+
+    Where a part has no threshold the metrics of decisions are NaN.
+    """
     scores = test[[f"p_{name}" for name in NAMES]].set_axis(NAMES, axis=1)
     decisions = test[[f"d_{name}" for name in NAMES]].set_axis(NAMES, axis=1)
-    return per_class(test[NAMES], scores, decisions, test.patient.to_numpy(), RESAMPLES)
+    judged = per_class(test[NAMES], scores, decisions, test.patient.to_numpy(), RESAMPLES)
+    undecided = [name for name, cuts in thresholds.items() if np.isnan(cuts).any()]
+    judged.loc[undecided, [f"{m}{end}" for m in DECIDED for end in ("", "_low", "_high")]] = np.nan
+    return judged
 
 
 def macro_samples(tests: list[pd.DataFrame], recordings: pd.Index, columns: list[str],
@@ -99,7 +108,7 @@ def compare(predictions: pd.DataFrame) -> dict:
         for name, rows in comparable.groupby("method", sort=False)
     }
     tests = {name: [test for test, _ in seeds] for name, seeds in runs.items()}
-    metrics = {name: judge_run(seeds[0]) for name, seeds in tests.items()}
+    metrics = {name: judge_run(*seeds[0]) for name, seeds in runs.items()}
     whole = tests["ours"][0]
     columns = list(metrics["ours"].index[metrics["ours"]["estimable"]])
     judged = {}
@@ -121,9 +130,12 @@ def compare(predictions: pd.DataFrame) -> dict:
             "n": len(index),
             "macro_auc": interval(samples),
             **differences,
-            "thresholds": runs[name][0][1],
+            "thresholds": {
+                label: [None if np.isnan(cut) else cut for cut in cuts]
+                for label, cuts in runs[name][0][1].items()
+            },
             "metrics": json.loads(metrics[name].to_json(orient="index")),
-            "sources": by_source(predictions, seeds[0]) if name == "ours" else {},
+            "sources": by_source(predictions, *runs[name][0]) if name == "ours" else {},
         }
     return {"n": len(whole), "columns": columns, "methods": judged}
 
@@ -143,10 +155,13 @@ def resamples(test: pd.DataFrame) -> np.ndarray:
     return np.vstack([np.ones((1, len(test)), drawn.dtype), drawn])
 
 
-def by_source(predictions: pd.DataFrame, test: pd.DataFrame) -> dict[str, dict]:
+def by_source(
+    predictions: pd.DataFrame, test: pd.DataFrame, thresholds: dict[str, list[float]]
+) -> dict[str, dict]:
     """Return the metrics by class of each source, since source and class are confounded.
 
-    predictions: for the stated `abnormal` of all sources; test: the rows to judge.
+    predictions: for the stated `abnormal` of all sources; test: the rows to judge; thresholds: of
+    each part.
 
     Where a source never says "normal ECG", its recordings with nothing but sinus rhythm stand in
     for the normal ones: weaker negatives, marked by `weak_negatives`.
@@ -157,7 +172,8 @@ def by_source(predictions: pd.DataFrame, test: pd.DataFrame) -> dict[str, dict]:
         weak = bool(rows["abnormal"].dropna().all())
         if weak:
             rows = rows.assign(abnormal=rows["abnormal"].mask(rows.only_sinus_rhythm, False))
-        metrics = judge_run(rows)
+        parts = rows.part.unique()
+        metrics = judge_run(rows, {n: [cuts[p] for p in parts] for n, cuts in thresholds.items()})
         found[source] = {
             "n": len(rows),
             "weak_negatives": weak,

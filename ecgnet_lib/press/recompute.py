@@ -96,7 +96,10 @@ def number(check: str, subject: str, old: float, new: float, tolerance: float) -
 
 
 def scored(subject: str, truth, score, decision, stored: dict, tolerance: float):
-    """Yield findings for the metrics of one class. truth, score, decision: (N,)."""
+    """Yield findings for the metrics of one class. truth, score, decision: (N,).
+
+    decision is None where validation gave no threshold: then no F1 may be stored.
+    """
     from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
     y = np.asarray(truth, dtype=bool)
@@ -105,7 +108,7 @@ def scored(subject: str, truth, score, decision, stored: dict, tolerance: float)
     again = {
         "auc": roc_auc_score(y, score),
         "average_precision": average_precision_score(y, score),
-        "f1": f1_score(y, decision),
+        "f1": None if decision is None else f1_score(y, decision),
     }
     for metric, value in again.items():
         slack = 5 * tolerance if metric == "average_precision" else tolerance
@@ -140,11 +143,13 @@ def check_comparison() -> Iterator[Finding]:
                 for part in seeds[0].part.unique():
                     rest = val[val.part == part]
                     y, p = rest[column].to_numpy(bool), rest[f"p_{column}"].to_numpy()
-                    cuts[part] = best_threshold(y, p)
+                    cuts[part] = best_threshold(y, p) if 0 < y.sum() < len(y) else None
                 subject = f"{where}.{name}.metrics.{column}"
                 count = int(test[column].sum())
                 yield number("metrics", f"{subject}.positives", stored["positives"], count, 0)
-                decision = test[f"p_{column}"] >= test.part.map(cuts)
+                decision = None
+                if None not in cuts.values():
+                    decision = test[f"p_{column}"] >= test.part.map(cuts)
                 yield from scored(
                     subject, test[column], test[f"p_{column}"], decision, stored, EXACT
                 )

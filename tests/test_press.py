@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -14,6 +16,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from ecgnet_lib.errors import PageError
 from ecgnet_lib.press import build
 from ecgnet_lib.press.book import ROOT, Book, contents, sweep
+from ecgnet_lib.press.card import code_state
 from ecgnet_lib.press.keys import Library, data_manifest, listing
 from ecgnet_lib.press.pages import read_page, read_parameters
 from ecgnet_lib.press.record import data_note, record, recorded
@@ -437,7 +440,14 @@ def test_pages_are_executed_once_and_a_failed_one_keeps_its_result(project: Path
     first = out.read_bytes()
     notebook = nbformat.reads(first, as_version=4)
     assert recorded(notebook) == {"value": 0.5}
-    assert notebook.cells[3].outputs[0].data["text/plain"] == "'1'"
+    assert notebook.cells[4].outputs[0].data["text/plain"] == "'1'"
+    job, about = Book(project).job("01_a"), notebook.metadata.ecgnet.about
+    assert about.seconds > 0 and about.kernel.peak_mb > 10
+    assert f"{about.seconds:.0f} s, with {about.kernel.peak_mb} MB" in notebook.cells[1].source
+    ends = notebook.cells[-1].source
+    python = ".".join(map(str, sys.version_info[:3]))
+    for part in (job.key[:12], job.lock[:12], f"Python {python}", "`seed = 0`", "`rate = 0.1`"):
+        assert part in ends, part
     assert str(project) not in first.decode()  # no path of this machine goes public
     assert states() == "fresh"
     assert out.read_bytes() == first
@@ -459,6 +469,19 @@ def test_pages_are_executed_once_and_a_failed_one_keeps_its_result(project: Path
     assert (
         executed(Book(project).job("01_a")) is None and refresh(Book(project).job("01_a")) is None
     )
+
+
+def test_the_card_says_whether_the_code_was_committed(tmp_path: Path) -> None:
+    assert code_state(tmp_path).endswith("not in a git repository")
+    (tmp_path / "file").write_text("one")
+    who = ("-c", "user.name=A", "-c", "user.email=a@b.c")
+    for words in (("init", "-q"), ("add", "."), (*who, "commit", "-qm", "First")):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    git = ["git", "rev-parse", "HEAD"]
+    commit = subprocess.run(git, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert code_state(tmp_path).endswith(f"commit {commit[:12]}, tree clean")
+    (tmp_path / "file").write_text("two")
+    assert code_state(tmp_path).endswith(f"commit {commit[:12]}, with uncommitted changes")
 
 
 def test_a_kernel_that_dies_at_its_start_is_started_again(project: Path, monkeypatch) -> None:

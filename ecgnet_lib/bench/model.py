@@ -24,6 +24,7 @@ from ecgnet_lib.denoise import denoise
 from ecgnet_lib.gat import GAT, GATv2, lead_graph
 from ecgnet_lib.labels import DISEASES
 from ecgnet_lib.model import FoundationalECGNet, count_parameters, predict
+from ecgnet_lib.press.card import high_water_mb
 from ecgnet_lib.records import LEADS, read, standard
 from ecgnet_lib.simulate import simulate
 from ecgnet_lib.train import predict_crops
@@ -127,17 +128,6 @@ def peak_mb(name: str) -> float:
     step()
     step()
     return high_water_mb() - before
-
-
-def high_water_mb() -> float:
-    """Return the most resident memory that this process ever had, in MB."""
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux: there `getrusage` also counts the process that started this one
-        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(fields["VmHWM"].split()[0]) * 1024 / 1e6
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes on macOS
 
 
 def graphs() -> list[Row]:

@@ -103,20 +103,27 @@ class Book:
         """Return the key that a page has now, with some parameters set from outside."""
         page = self.pages[name]
         settings = page.settings(given or {})
-        code = page_code(page)
-        files = self.library.used_by(code, page.file)
-        data = ""
-        if READS_DATA in files:
-            dataset, fs_hz = settings.get("dataset", "auto"), settings.get("fs_hz", 100)
-            data = self.manifest(dataset, fs_hz, sources_named(code))
+        files = self.library.used_by(page_code(page), page.file)
         files["requirements.lock"] = self.lock
+        data = self.data(page, settings)
         return page_key(page, settings, files, data, {n: self.key(n) for n in page.after})
+
+    def data(self, page: Page, settings: dict[str, object]) -> str:
+        """Return what tells the recordings of a page apart, "" where it reads none."""
+        code = page_code(page)
+        if READS_DATA not in self.library.used_by(code, page.file):
+            return ""
+        dataset, fs_hz = settings.get("dataset", "auto"), settings.get("fs_hz", 100)
+        return self.manifest(dataset, fs_hz, sources_named(code))
 
     def job(self, name: str, given: dict[str, object] | None = None) -> Job:
         """Return what it takes to bring a page up to date, checked."""
-        given = self.pages[name].values(given or {})
+        page = self.pages[name]
+        given = page.values(given or {})
+        data = self.data(page, page.settings(given))
+        data = data and hashlib.sha256(data.encode()).hexdigest()
         file = self.root / "build" / "book" / f"{name}.ipynb"
-        return Job(self.pages[name], given, self.key(name, given), file, self.root)
+        return Job(page, given, self.key(name, given), file, self.root, self.lock, data)
 
     def before(self, name: str) -> set[str]:
         """Return the pages that a page comes after, at any distance."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecgnet_lib.errors import PageError
+from ecgnet_lib.press.card import ASK, card, code_state, cost, kernel_of
 from ecgnet_lib.press.pages import Page, code_cells, tags, write_if_new, write_notebook
 from ecgnet_lib.press.record import recorded
 
@@ -30,6 +31,8 @@ class Job:
     key: str
     out: Path
     root: Path
+    lock: str = ""  # SHA-256 of the lock of the environment
+    data: str = ""  # SHA-256 of what tells the page's recordings apart; "" if it reads none
 
 
 def executed(job: Job) -> dict | None:
@@ -39,7 +42,8 @@ def executed(job: Job) -> dict | None:
     if not job.out.is_file():
         return None
     notebook = nbformat.read(job.out, as_version=4)
-    return notebook if notebook.metadata.get("ecgnet", {}).get("key") == job.key else None
+    about = notebook.metadata.get("ecgnet", {})
+    return notebook if about.get("key") == job.key and "about" in about else None
 
 
 def refresh(job: Job) -> str | None:
@@ -72,7 +76,7 @@ def run(job: Job) -> str:
         for attempt in range(STARTS):
             try:
                 execute_notebook(
-                    nbformat.from_dict(stripped(job.page.notebook)),
+                    nbformat.from_dict(asking(job.page.notebook)),
                     str(work),
                     parameters=job.given,
                     kernel_name=KERNEL,
@@ -94,6 +98,14 @@ def run(job: Job) -> str:
         raise PageError("its kernel stopped", file=job.page.file, found=found) from None
     notebook = nbformat.read(work, as_version=4)
     recorded_in(notebook, job.page.file)
+    about = {
+        "code": code_state(job.root),
+        "lock": job.lock,
+        "data": job.data,
+        "seconds": round(notebook.metadata.papermill.duration, 1),
+        "kernel": kernel_of(notebook),
+    }
+    notebook.metadata["ecgnet"] = {"about": about}
     write_notebook(merge(job, notebook), job.out)
     work.unlink()
     return f"executed in {time.monotonic() - start:.0f} s"
@@ -133,8 +145,26 @@ def stripped(notebook: dict) -> dict:
     return notebook
 
 
+def asking(notebook: dict) -> dict:
+    """Return a page without outputs, with a last cell that asks the kernel about itself."""
+    notebook = stripped(notebook)
+    ask = {"cell_type": "code", "id": "ask", "metadata": {}, "source": ASK}
+    notebook["cells"].append(ask | {"outputs": [], "execution_count": None})
+    return notebook
+
+
+def prose(name: str, text: str) -> dict:
+    """Return a cell of prose. Its name is its id, so that the same page is made the same again."""
+    from nbformat import from_dict
+
+    return from_dict({"cell_type": "markdown", "id": name, "metadata": {}, "source": text})
+
+
 def merge(job: Job, executed: dict) -> dict:
-    """Return the page as it stands in book/, with the outputs and the record of an execution."""
+    """Return the page as it stands in book/, with the outputs and the record of an execution.
+
+    A line of its cost stands below the title, a card of what made it at the end.
+    """
     notebook = stripped(job.page.notebook)
     injected = [c for c in code_cells(executed) if "injected-parameters" in tags(c)]
     results = iter([c for c in code_cells(executed) if "injected-parameters" not in tags(c)])
@@ -156,10 +186,14 @@ def merge(job: Job, executed: dict) -> dict:
         notebook["metadata"][key] = executed["metadata"][key]
     about = notebook["metadata"]["papermill"]
     about.pop("input_path", None), about.pop("output_path", None)  # paths of this machine
+    settings, made = job.page.settings(job.given), executed["metadata"]["ecgnet"]["about"]
+    cells.insert(1, prose("cost", cost(made)))
+    cells.append(prose("card", card(made, settings, job.key)))
     notebook["metadata"]["ecgnet"] = {
         **notebook["metadata"].get("ecgnet", {}),
         "key": job.key,
-        "settings": job.page.settings(job.given),
+        "settings": settings,
+        "about": made,
     }
     return notebook
 

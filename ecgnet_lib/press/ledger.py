@@ -104,7 +104,7 @@ def section(book: Book, claim: Claim, found: Found | None) -> list[str]:
         "",
         f"({claim.where})",
         "",
-        "| | |",
+        "| what | which |",
         "|---|---|",
         *(f"| {name} | {text.strip()} |" for name, text in lines.items()),
         "",

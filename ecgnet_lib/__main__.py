@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -181,7 +180,7 @@ def check_site(ctx: click.Context) -> None:
 @main.command()
 @click.option("--record", is_flag=True, help="Make what the pages hold now the values of record.")
 def verify(record: bool) -> None:
-    """Execute every page from nothing, recompute every metric, say what moved.
+    """Execute all pages, recompute all metrics, say what moved.
 
     Writes build/verify/index.html and manifest.json. The exit status is 1 when a value moved beyond
     its tolerance, or a file, a weight, a label or a page is not that of record.
@@ -237,6 +236,7 @@ def predict(files: tuple[Path, ...], out: Path | None) -> None:
       python -m ecgnet_lib predict 00001_hr.hea 00002_hr.hea
       python -m ecgnet_lib predict my_recordings/ --json answers.json
     """
+    from ecgnet_lib.files import write_json
     from ecgnet_lib.labels import DISEASES
     from ecgnet_lib.predict import predict_files
 
@@ -290,16 +290,6 @@ def print_table(head: tuple[str, ...], rows: list) -> None:
     for line in lines:
         cells = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
         click.echo("  ".join(cells).rstrip())
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write JSON in one step."""
-    from ecgnet_lib.press.pages import write_if_new
-
-    try:
-        write_if_new(path, (json.dumps(value, indent=2) + "\n").encode())
-    except OSError as error:
-        raise EcgnetError("cannot be written", file=path, found=error.strerror) from None
 
 
 if __name__ == "__main__":

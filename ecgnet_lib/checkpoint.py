@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import pickle
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,20 +24,13 @@ from safetensors.torch import load, save
 
 from ecgnet_lib import __version__
 from ecgnet_lib.errors import ConfigError, EcgnetError
+from ecgnet_lib.files import write_atomic, write_json
 from ecgnet_lib.labels import DISEASES
 from ecgnet_lib.model import FoundationalECGNet, ModelConfig
 from ecgnet_lib.records import LEADS
 
 DEFAULT = Path(__file__).resolve().parents[1] / "book" / "results" / "weights" / "default.json"
 VIRTUAL = DEFAULT.with_name("virtual.json")  # trained on virtual patients only
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that nobody ever sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)
 
 
 def save_checkpoint(model: FoundationalECGNet, path: Path, about: dict) -> None:
@@ -57,7 +49,7 @@ def save_checkpoint(model: FoundationalECGNet, path: Path, about: dict) -> None:
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
     write_atomic(path.with_suffix(".safetensors"), weights)
-    write_atomic(path, (json.dumps(head | about, indent=2) + "\n").encode())
+    write_json(path, head | about)
 
 
 def load_checkpoint(path: Path = DEFAULT) -> tuple[FoundationalECGNet, dict]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -11,7 +13,7 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from ecgnet_lib import results
+from ecgnet_lib import files, results
 from ecgnet_lib.press import recompute, verify
 from ecgnet_lib.press.book import ROOT
 from ecgnet_lib.press.recompute import Finding
@@ -220,7 +222,7 @@ def pretend(root: Path, value: object, data: str = "PTB-XL, 2 of 3, read from A"
         new_output("display_data", {"text/plain": f"Data of this page. {data}"}),
         new_output("display_data", {}, metadata=claim),
     ]
-    notebook.metadata["ecgnet"] = {"key": job.key}
+    notebook.metadata["ecgnet"] = {"key": job.key, "about": {}}
     job.out.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, job.out)
 
@@ -271,14 +273,18 @@ def test_values_agree_within_rounding_and_words_exactly(old, new, expected) -> N
 # --- the report -----------------------------------------------------------------------------------
 
 
+def elsewhere(folder: Path, write: Callable, path: Path, what: object) -> None:
+    write(folder / path.name, what)
+
+
 def test_the_report_says_what_is_wrong_first(monkeypatch, tmp_path: Path) -> None:
     bad = Finding("metrics", "comparison.json: <f1>", 0.99, 0.859, False, -0.131)
     good = Finding("weights", "default", "a", "a", True)
     monkeypatch.setattr(verify, "CHECKS", (lambda: iter([good, bad]),))
     monkeypatch.setattr(verify, "check_code", lambda book: iter(()))
-    monkeypatch.setattr(
-        verify, "write_if_new", lambda p, data: (tmp_path / p.name).write_bytes(data)
-    )
+    for name in ("write_atomic", "write_json"):
+        here = partial(elsewhere, tmp_path, getattr(files, name))
+        monkeypatch.setattr(verify, name, here)
     assert verify.verify(ROOT, execute=False, say=lambda _: None) == [bad]
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert not manifest["passed"] and manifest["seconds"] >= 0

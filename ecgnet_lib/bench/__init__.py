@@ -6,13 +6,13 @@ alike. Set OMP_NUM_THREADS=1: CPU time counts every thread.
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from ecgnet_lib.files import write_json
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,15 @@ def write(rows: Sequence[Row], file: str | Path) -> None:
         }
         for one in rows
     ]
-    text = json.dumps(plain, indent=1)
-    part = Path(f"{file}.part")
-    part.write_text(text + "\n")
-    os.replace(part, file)
+    write_json(Path(file), plain)
+
+
+def high_water_mb() -> float:
+    """Return the most resident memory that this process ever had, in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux: there `getrusage` also counts the process that started this one
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(fields["VmHWM"].split()[0]) * 1024 / 1e6
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes on macOS

@@ -19,12 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ecgnet_lib.baselines import NETWORKS
-from ecgnet_lib.bench import Row, interleaved, ratios, row
+from ecgnet_lib.bench import Row, high_water_mb, interleaved, ratios, row
 from ecgnet_lib.denoise import denoise
 from ecgnet_lib.gat import GAT, GATv2, lead_graph
 from ecgnet_lib.labels import DISEASES
 from ecgnet_lib.model import FoundationalECGNet, count_parameters, predict
-from ecgnet_lib.press.card import high_water_mb
 from ecgnet_lib.records import LEADS, read, standard
 from ecgnet_lib.simulate import simulate
 from ecgnet_lib.train import predict_crops

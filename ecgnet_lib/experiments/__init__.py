@@ -6,7 +6,6 @@ from which they can be computed again. Never run by a build: a page reads what i
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +13,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from ecgnet_lib.checkpoint import write_atomic
 from ecgnet_lib.errors import ConfigError
 from ecgnet_lib.evaluate import METRICS
 from ecgnet_lib.experiments import comparison, explanation, leakage, official, virtual
+from ecgnet_lib.files import write_json
 from ecgnet_lib.results import RESULTS, load_result
 
 EXPERIMENTS: dict[str, Callable[[], dict]] = {
@@ -41,7 +40,7 @@ def run(name: str) -> Path:
     began = time.perf_counter()
     result = EXPERIMENTS[name]()
     result.setdefault("seconds", round(time.perf_counter() - began))  # many sittings count theirs
-    write_atomic(RESULTS / f"{name}.json", (json.dumps(result, indent=1) + "\n").encode())
+    write_json(RESULTS / f"{name}.json", result)
     # a result with a "kind" is no table of classes; its page says what it holds
     rows = {} if "kind" in result else result.get("rows", {name: result})
     for row, judged in rows.items():

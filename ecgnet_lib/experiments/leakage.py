@@ -15,11 +15,11 @@ import pandas as pd
 from sklearn.ensemble import ExtraTreesClassifier
 
 import ecgnet_lib
-from ecgnet_lib.checkpoint import write_atomic
 from ecgnet_lib.denoise import denoise
 from ecgnet_lib.experiments.common import DENOISING, RESAMPLES, about, official_ptbxl
 from ecgnet_lib.experiments.jobs import Jobs
 from ecgnet_lib.experiments.out_of_fold import TRUTH
+from ecgnet_lib.files import write_atomic
 from ecgnet_lib.leakage import (
     NAMES,
     PROTOCOLS,

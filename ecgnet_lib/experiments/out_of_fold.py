@@ -13,7 +13,6 @@ import json
 import numpy as np
 import pandas as pd
 
-from ecgnet_lib.checkpoint import write_atomic
 from ecgnet_lib.evaluate import (
     MIN_POSITIVES,
     best_threshold,
@@ -22,6 +21,7 @@ from ecgnet_lib.evaluate import (
     per_class,
 )
 from ecgnet_lib.experiments.common import NAMES, RESAMPLES, interval
+from ecgnet_lib.files import write_atomic
 from ecgnet_lib.results import RESULTS, load_predictions
 
 KEYS = ["protocol", "method", "part", "seed", "set", "recording"]

@@ -14,10 +14,11 @@ from importlib.metadata import files
 from pathlib import Path
 
 from ecgnet_lib.errors import PageError
+from ecgnet_lib.files import write_if_new
 from ecgnet_lib.press.book import ROOT, Book
 from ecgnet_lib.press.ledger import ledger_page
 from ecgnet_lib.press.numbers import book_texts, check_numbers
-from ecgnet_lib.press.pages import code_cells, write_if_new
+from ecgnet_lib.press.pages import code_cells
 
 MATHJAX = "tex-svg.js"  # formulas as SVG: one file, no fonts, works from file:// without a network
 

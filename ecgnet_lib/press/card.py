@@ -12,6 +12,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from ecgnet_lib.bench import high_water_mb
+
 MIME = "application/vnd.ecgnet.kernel+json"
 ASK = "from ecgnet_lib.press.card import tell\n\ntell()"  # in the page's kernel, at its end
 LIBRARIES = {
@@ -19,17 +21,6 @@ LIBRARIES = {
     "sklearn": "scikit-learn", "pandas": "pandas", "pywt": "pywavelets", "wfdb": "wfdb",
     "captum": "captum", "mapie": "mapie", "matplotlib": "matplotlib",
 }  # fmt: skip
-
-
-def high_water_mb() -> float:
-    """Return the most resident memory that this process ever had, in MB."""
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux: there `getrusage` also counts the process that started this one
-        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(fields["VmHWM"].split()[0]) * 1024 / 1e6
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes on macOS
 
 
 def tell() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ecgnet_lib.claims import Claim, Found, measure, read_claims, verdict
 from ecgnet_lib.errors import PageError
+from ecgnet_lib.files import write_if_new
 from ecgnet_lib.press.book import Book
-from ecgnet_lib.press.pages import write_if_new
 
 LEDGER = Path("build", "claims.json")  # what was measured, and the key of what it depends on
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)

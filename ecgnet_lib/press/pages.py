@@ -11,12 +11,12 @@ import difflib
 import io
 import json
 import math
-import os
 import tokenize
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ecgnet_lib.errors import PageError
+from ecgnet_lib.files import write_if_new
 
 KINDS = {"int": int, "float": float, "str": str, "bool": bool}
 WORDS = {"true": True, "1": True, "false": False, "0": False}
@@ -195,14 +195,3 @@ def write_notebook(notebook: dict, path: Path) -> bool:
     import nbformat
 
     return write_if_new(path, (nbformat.writes(notebook) + "\n").encode())
-
-
-def write_if_new(path: Path, data: bytes) -> bool:
-    """Write a file so that nobody ever sees half of it, unless it holds just that already."""
-    if path.is_file() and path.read_bytes() == data:
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)
-    return True

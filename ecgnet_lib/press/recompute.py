@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 
 from ecgnet_lib import results
-from ecgnet_lib.checkpoint import write_atomic
 from ecgnet_lib.download import read_sums
 from ecgnet_lib.errors import SourceError
+from ecgnet_lib.files import write_atomic
 
 SEAL = "record.sha256"
 DATABASES = {"ptb-xl": "ptbxl", "ludb": "ludb"}  # by the source in a name; the rest: the Challenge

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecgnet_lib.errors import PageError
+from ecgnet_lib.files import write_if_new
 from ecgnet_lib.press.card import ASK, card, code_state, cost, kernel_of
-from ecgnet_lib.press.pages import Page, code_cells, tags, write_if_new, write_notebook
+from ecgnet_lib.press.pages import Page, code_cells, tags, write_notebook
 from ecgnet_lib.press.record import recorded
 
 KERNEL = "ecgnet"

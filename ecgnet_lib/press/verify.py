@@ -19,10 +19,11 @@ from pathlib import Path
 
 from ecgnet_lib.claims import verdict
 from ecgnet_lib.errors import EcgnetError, PageError
+from ecgnet_lib.files import write_atomic, write_json
 from ecgnet_lib.press.book import ROOT, Book
 from ecgnet_lib.press.ledger import measured
 from ecgnet_lib.press.numbers import book_texts, check_numbers
-from ecgnet_lib.press.pages import Page, tags, write_if_new
+from ecgnet_lib.press.pages import Page, tags
 from ecgnet_lib.press.recompute import CHECKS, Finding, seal, sealed_files, sha256
 from ecgnet_lib.press.record import recorded
 from ecgnet_lib.press.report import report
@@ -130,7 +131,7 @@ def record_pages(book: Book) -> None:
         notebook = executed(book.job(name))
         values, data = recorded(notebook), data_said(notebook)
         pages[name] = {"code": page_digest(page), "data": data, "values": values}
-    write_if_new(book.root / PAGES, (json.dumps(pages, indent=1) + "\n").encode())
+    write_json(book.root / PAGES, pages)
     seal()
 
 
@@ -211,6 +212,6 @@ def verify(
         "findings": [asdict(finding) for finding in found],
     }
     folder = root / "build" / "verify"
-    write_if_new(folder / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
-    write_if_new(folder / "index.html", report(manifest).encode())
+    write_json(folder / "manifest.json", manifest)
+    write_atomic(folder / "index.html", report(manifest).encode())
     return wrong

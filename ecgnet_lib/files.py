@@ -1,0 +1,33 @@
+"""Writing files so that nobody ever sees half of one."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from ecgnet_lib.errors import EcgnetError
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file, and its folder; EcgnetError with the system's reason where that cannot be."""
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(data)
+        os.replace(part, path)
+    except OSError as error:
+        raise EcgnetError("cannot be written", file=path, found=error.strerror) from error
+
+
+def write_if_new(path: Path, data: bytes) -> bool:
+    """Write a file unless it holds just that already; return whether it was written."""
+    if path.is_file() and path.read_bytes() == data:
+        return False
+    write_atomic(path, data)
+    return True
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write plain values as JSON."""
+    write_atomic(path, (json.dumps(value, indent=1) + "\n").encode())

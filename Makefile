@@ -17,7 +17,7 @@ QUIET     := --quiet --quiet
 PIP       := $(VENV)/bin/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help environment book test verify clean distclean
+.PHONY: help environment book lite test verify clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo '  make test       make the environment, run the tests'
 	@echo '  make verify     execute every page from nothing, recompute every metric of record,'
 	@echo '                  write build/verify/index.html; fails when anything moved'
+	@echo '  make lite       make book, and two pages that run in the browser of the reader'
 	@echo '  make clean      remove build/: the next `make book` executes every page'
 	@echo '  make distclean  remove .venv/ too (recordings in data/ stay)'
 	@echo
@@ -47,6 +48,10 @@ book: $(BOOK_ENV)
 
 test: $(TEST_ENV)
 	@$(VENV)/bin/python -m pytest
+
+lite: $(BOOK_ENV)
+	@$(PIP) install $(QUIET) --constraint $(CONSTRAINTS) --editable '.[lite]'
+	@$(VENV)/bin/python -m ecgnet_lib build --lite
 
 verify: $(BOOK_ENV)
 	@$(VENV)/bin/python -m ecgnet_lib verify

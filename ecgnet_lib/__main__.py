@@ -147,11 +147,12 @@ def run_page(page: str, given: dict[str, str], axes: dict[str, str]) -> None:
 
 
 @main.command()
-def build() -> None:
+@click.option("--lite", is_flag=True, help="With pages that run in a browser; see make lite.")
+def build(lite: bool) -> None:
     """Execute stale pages and make the site."""
     from ecgnet_lib.press.build import build as build_book
 
-    build_book(say=click.echo)
+    build_book(say=click.echo, browser=lite)
 
 
 @main.command("check-site")

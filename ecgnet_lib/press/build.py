@@ -17,14 +17,17 @@ from ecgnet_lib.errors import PageError
 from ecgnet_lib.files import write_if_new
 from ecgnet_lib.press.book import ROOT, Book
 from ecgnet_lib.press.ledger import ledger_page
+from ecgnet_lib.press.lite import LITE, lite
 from ecgnet_lib.press.numbers import book_texts, check_numbers
 from ecgnet_lib.press.pages import code_cells
 
 MATHJAX = "tex-svg.js"  # formulas as SVG: one file, no fonts, works from file:// without a network
 
 
-def build(root: Path = ROOT, say: Callable[[str], None] = print) -> Path:
+def build(root: Path = ROOT, say: Callable[[str], None] = print, browser: bool = False) -> Path:
     """Execute what is stale, make build/html/, return its index.html.
+
+    browser: with the pages that run in the reader's browser, and buttons that lead there.
 
     The site is made anew in full whenever anything in it changed (an incremental one would not
     repeat a warning that it showed before) and takes its place in one step. Raises PageError when
@@ -40,15 +43,20 @@ def build(root: Path = ROOT, say: Callable[[str], None] = print) -> Path:
     if "claims" in book.documents:
         write_if_new(root / "build" / "book" / "claims.md", ledger_page(book).encode())
 
+    if browser:
+        say("Pages that run in a browser")
+        extra = lite(book, say)
     html, key_file = root / "build" / "html", root / "build" / "html.key"
-    key = site_key(root)
+    key = site_key(root, browser)
     if html.is_dir() and key_file.is_file() and key_file.read_text() == key:
         say("Site: nothing changed")
     else:
         say("Site: building")
         key_file.unlink(missing_ok=True)
-        made = jupyter_book(root)
+        made = jupyter_book(root, browser)
         census_site(book.documents, made)
+        if browser:
+            shutil.copytree(extra, made / "lite")
         shutil.rmtree(html, ignore_errors=True)
         os.replace(made, html)
         write_if_new(key_file, key.encode())
@@ -115,17 +123,20 @@ def mathjax() -> bytes:
     raise PageError("MathJax is missing", remedy="install the environment again: make distclean")
 
 
-def site_key(root: Path) -> str:
+def site_key(root: Path, browser: bool = False) -> str:
     """Return the SHA-256 of everything that the site is made from."""
-    target = root / "build" / "book"
+    parts = [*visible_files(root / "build" / "book"), root / "_config.yml"]
+    parts += [root / "requirements.lock", *(root / "ecgnet_lib" / "press").glob("theme.py")]
+    if browser:
+        parts += visible_files(root / "build" / "lite" / "contents")
     digest = hashlib.sha256()
-    for path in [*visible_files(target), root / "_config.yml", root / "requirements.lock"]:
+    for path in parts:
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         digest.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
     return digest.hexdigest()
 
 
-def jupyter_book(root: Path) -> Path:
+def jupyter_book(root: Path, browser: bool = False) -> Path:
     """Run Jupyter Book in an empty folder and return the folder of the site.
 
     Raises PageError with its warnings, each of which fails the build.
@@ -138,7 +149,7 @@ def jupyter_book(root: Path) -> Path:
     done = subprocess.run(
         [*command, "build", "build/book", *options],
         cwd=root,
-        env=os.environ | {"NO_COLOR": "1"},
+        env=os.environ | {"NO_COLOR": "1", LITE: "1" if browser else ""},
         text=True,
         encoding="utf-8",
         errors="replace",

@@ -1,12 +1,15 @@
-"""A Sphinx extension: scripts loaded once, and terms linked to the glossary at first use."""
+"""A Sphinx extension: scripts loaded once, links to the glossary, a button to JupyterLite."""
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
 from docutils import nodes
 from sphinx.util.nodes import make_refnode
+
+from ecgnet_lib.press.lite import LITE, PAGES
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -30,6 +33,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     app.connect("html-page-context", load_once, priority=900)  # after all who add scripts
     app.connect("html-page-context", roles)
+    app.connect("html-page-context", in_the_browser, priority=900)  # after the theme's buttons
     app.connect("doctree-resolved", link_terms)
     app.connect("doctree-resolved", empty_headers)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -57,6 +61,20 @@ def roles(app, pagename, templatename, context, doctree) -> None:
     """Make the entries of the bibliography items of its list: docutils' role is out of use."""
     if "body" in context:
         context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
+def in_the_browser(app, pagename, templatename, context, doctree) -> None:
+    """Give a page that runs in the browser a button that opens it there."""
+    if os.environ.get(LITE) and pagename in PAGES:
+        button = {
+            "type": "link",
+            "url": f"lite/notebooks/index.html?path={pagename}.ipynb",
+            "text": "Run in the browser",
+            "icon": "fas fa-play",
+            "tooltip": "Opens the page in JupyterLite: Python in your browser, nothing installed",
+            "label": "lite-button",
+        }
+        context["header_buttons"].insert(0, button)
 
 
 def empty_headers(app: Sphinx, doctree: nodes.document, docname: str) -> None:

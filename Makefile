@@ -47,7 +47,7 @@ book: $(BOOK_ENV)
 	@$(VENV)/bin/python -m ecgnet_lib build
 
 test: $(TEST_ENV)
-	@$(VENV)/bin/python -m pytest
+	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 lite: $(BOOK_ENV)
 	@$(PIP) install $(QUIET) --constraint $(CONSTRAINTS) --editable '.[lite]'

@@ -56,7 +56,10 @@ class Viewer:
                 ("out", "smaller", "&minus;"),
             )
         )
-        alt = html.escape(f"{self!r}. Arrow keys move, plus and minus zoom.")
+        alt = html.escape(
+            f"{self!r}. Arrow keys move, plus and minus zoom, C places "
+            "calipers, Shift with arrow keys stretches them, Escape takes them away."
+        )
         return (
             '<div class="ecg-viewer"><div style="display:flex;flex-wrap:wrap;gap:0.4em 1em">'
             f'<label>Lead <select data-part="lead"><option value="">all</option>{options}'

@@ -81,11 +81,11 @@
 
   function say(at) {
     let text = `${start.toFixed(2)} to ${(start + span).toFixed(2)} s`;
-    if (drag && Math.abs(drag.x1 - drag.x0) > 1) {
+    if (drag && (Math.abs(drag.x1 - drag.x0) > 1 || Math.abs(drag.y1 - drag.y0) > 1)) {
       const seconds = Math.abs(drag.x1 - drag.x0) / at.perS;
       const mv = Math.abs(drag.y1 - drag.y0) / at.perMv;
       text += ` | calipers: ${Math.round(1000 * seconds)} ms, ${mv.toFixed(2)} mV, `;
-      text += `${Math.round(60 / seconds)} per minute`;
+      text += seconds * at.perS > 1 ? `${Math.round(60 / seconds)} per minute` : "no time between";
     }
     out.textContent = text;
   }
@@ -103,11 +103,35 @@
     in: () => zoom(0.5), out: () => zoom(2), left: () => pan(-0.25), right: () => pan(0.25),
   };
   for (const [name, act] of Object.entries(actions)) part(name).addEventListener("click", act);
-  const keys = { "+": "in", "-": "out", ArrowLeft: "left", ArrowRight: "right" };
+  // Calipers without a pointer: placed in the middle, then stretched by 10 ms or 0.05 mV a key.
+  function place() {
+    const at = layout();
+    drag = { x0: at.width / 2, y0: at.tall / 2, x1: at.width / 2, y1: at.tall / 2 };
+    draw();
+  }
+  function stretch(seconds, mv) {
+    if (!drag) place();
+    const at = layout();
+    drag.x1 += seconds * at.perS;
+    drag.y1 -= mv * at.perMv;
+    draw();
+  }
+  function drop() {
+    drag = null;
+    draw();
+  }
+  const keys = {
+    "+": actions.in, "-": actions.out, ArrowLeft: actions.left, ArrowRight: actions.right,
+    c: place, Escape: drop,
+    "shift ArrowLeft": () => stretch(-0.01, 0), "shift ArrowRight": () => stretch(0.01, 0),
+    "shift ArrowUp": () => stretch(0, 0.05), "shift ArrowDown": () => stretch(0, -0.05),
+  };
   canvas.addEventListener("keydown", (event) => {
-    if (!(event.key in keys)) return;
+    const arrow = event.shiftKey && event.key.startsWith("Arrow");
+    const act = keys[arrow ? `shift ${event.key}` : event.key];
+    if (!act || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
-    actions[keys[event.key]]();
+    act();
   });
   for (const field of [lead, raw, clean])
     field.addEventListener("change", () => {

@@ -96,6 +96,20 @@ def test_the_comparison_follows_from_its_predictions(protocol: str) -> None:
                 assert stored["auc"] == pytest.approx(sk.roc_auc_score(truth, score), abs=1e-9)
 
 
+def test_the_options_follow_from_their_predictions() -> None:
+    result, table = load_result("options.json"), load_predictions("options.csv.gz")
+    assert set(result["rows"]) == set(table.method) and set(table.set) == {"val"}
+    tested = load_result("default.json")["predictions"]
+    assert not set(table.recording) & {p["recording"] for p in tested}  # fold 10 is not touched
+    for name, row in result["rows"].items():
+        for seed, stored in enumerate(row["seeds"]):
+            run = table[(table.method == name) & (table.seed == seed)]
+            assert len(run) == run.recording.nunique() == result["n"]["val"]
+            aucs = [sk.roc_auc_score(run[c].astype(bool), run[f"p_{c}"]) for c in result["columns"]]
+            assert stored == pytest.approx(np.mean(aucs), abs=1e-9)
+        assert row["macro_auc"]["value"] == pytest.approx(np.mean(row["seeds"]), abs=1e-9)
+
+
 def test_nobody_stands_on_two_sides_of_the_comparison() -> None:
     rows = load_predictions("comparison.csv.gz", method="ours", seed=0)
     for _, part in rows.groupby(["protocol", "part"]):

@@ -178,6 +178,12 @@ def test_the_viewer_measures_time_and_voltage_and_keeps_them_when_zoomed(tmp_pat
                 page.focus("canvas")
                 page.keyboard.press("ArrowRight")
                 moved = page.locator("output").inner_text()
+                page.keyboard.press("c")
+                for key in ["Shift+ArrowRight"] * 40 + ["Shift+ArrowUp"] * 10:
+                    page.keyboard.press(key)
+                by_keys = page.locator("output").inner_text()
+                page.keyboard.press("Escape")
+                dropped = page.locator("output").inner_text()
     except look.NoBrowser as error:
         pytest.skip(f"needs a browser: {error}")
     assert found == []
@@ -187,3 +193,5 @@ def test_the_viewer_measures_time_and_voltage_and_keeps_them_when_zoomed(tmp_pat
     assert numbers == pytest.approx([1000, 1.0, 60], rel=0.02)
     assert zoomed == f"1.25 to 3.75 s | {measured}"
     assert moved.startswith("1.88 to 4.38 s")
+    assert by_keys.endswith("| calipers: 400 ms, 0.50 mV, 150 per minute")
+    assert dropped == "1.88 to 4.38 s"

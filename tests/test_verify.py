@@ -102,6 +102,12 @@ def test_an_edited_result_is_named_even_when_it_is_sealed_again(record: Path) ->
             "leakage.json: protocols.patient.methods.trees.metrics.CD.auc",
         ),
         (
+            recompute.check_options,
+            "options.json",
+            ("rows", "teacher", "macro_auc", "value"),
+            "options.json: rows.teacher.macro_auc",
+        ),
+        (
             recompute.check_explanation,
             "explanation.json",
             ("deletion", "forms", "leads", "areas", "GAT", "all", "value"),

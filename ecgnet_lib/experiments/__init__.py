@@ -15,13 +15,14 @@ import torch
 
 from ecgnet_lib.errors import ConfigError
 from ecgnet_lib.evaluate import METRICS
-from ecgnet_lib.experiments import comparison, explanation, leakage, official, virtual
+from ecgnet_lib.experiments import comparison, explanation, leakage, official, options, virtual
 from ecgnet_lib.files import write_json
 from ecgnet_lib.results import RESULTS, load_result
 
 EXPERIMENTS: dict[str, Callable[[], dict]] = {
     "virtual": virtual.virtual,
     "default": official.default,
+    "options": options.options,
     "comparison": comparison.comparison,
     "denoising": official.denoising,
     "simulation": official.simulation,

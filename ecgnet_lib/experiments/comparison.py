@@ -13,6 +13,7 @@ from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import nn
 
 from ecgnet_lib import __version__, datasets
@@ -21,6 +22,7 @@ from ecgnet_lib.checkpoint import VIRTUAL, load_checkpoint
 from ecgnet_lib.experiments.common import CONFIG, DENOISING, NAMES, TAUGHT, device
 from ecgnet_lib.experiments.jobs import Jobs
 from ecgnet_lib.experiments.out_of_fold import compare, write_predictions
+from ecgnet_lib.experiments.virtual import on_virtual_patients
 from ecgnet_lib.model import FoundationalECGNet, ModelConfig, count_parameters
 from ecgnet_lib.splits import (
     Split,
@@ -58,23 +60,27 @@ def ours(**changes: object) -> Callable[[], nn.Module]:
     return partial(FoundationalECGNet, replace(ModelConfig(), **changes))
 
 
+OURS = {"A": (1, 3), "B": (5, 3), "C": (3, 1)}
 CHEAP = {"A": (1, 1), "B": (5, 1), "C": (3, 1)}
-SOME = {"A": (1, 1), "B": (3, 1)}
+PEERS = {"A": (1, 1), "B": (5, 1)}
 ABLATION = {"B": (2, 1)}  # of the network that sees real recordings only
 METHODS: dict[str, Method] = {
-    "ours": Method(CHEAP, ours(), virtual=True, taught=True, config=TAUGHT),
-    "MiniRocket": Method(SOME, peer=CLASSICAL["MiniRocket"]),
+    "ours": Method(OURS, ours(), virtual=True, taught=True, config=TAUGHT),
+    "MiniRocket": Method(PEERS, peer=CLASSICAL["MiniRocket"]),
     "features": Method(CHEAP, peer=CLASSICAL["features"]),
     "untrained": Method(CHEAP, peer=CLASSICAL["untrained"]),
-    "resnet1d_wang": Method(SOME, NETWORKS["resnet1d_wang"]),
-    "virtual first": Method(SOME, ours(), virtual=True),
-    "real only": Method(SOME, ours()),
+    "resnet1d_wang": Method(PEERS, NETWORKS["resnet1d_wang"]),
+    "wang, taught": Method(
+        {"B": (3, 1)}, NETWORKS["resnet1d_wang"], virtual=True, taught=True, config=TAUGHT
+    ),
+    "virtual first": Method(PEERS, ours(), virtual=True),
+    "real only": Method(PEERS, ours()),
     "no GAT": Method(ABLATION, ours(gat="none")),
     "no TST": Method(ABLATION, ours(tst=False)),
     "no CBAM": Method(ABLATION, ours(cbam=False)),
     "one stage": Method(ABLATION, ours(head="one-stage")),
     "no denoising": Method(ABLATION, ours(), denoising="none"),
-    "CNN-LSTM": Method(SOME, NETWORKS["CNN-LSTM"]),
+    "CNN-LSTM": Method(PEERS, NETWORKS["CNN-LSTM"]),
     "xresnet1d101": Method({"A": (1, 1), "B": (1, 1)}, NETWORKS["xresnet1d101"]),
 }
 TOGETHER = {"ours + features": ("ours", "features")}  # the mean of two methods' probabilities
@@ -120,7 +126,7 @@ def train_and_score(data: Pool, method: Method, split: Split, seed: int) -> dict
     """Do one job; give the scores (N, 6) of validation and test recordings, and what it cost."""
     labels, signals = Labels.of(data.table), data.signals[method.denoising]
     rows = {side: signals[getattr(split, side)] for side in ("val", "test")}
-    start = load_checkpoint(VIRTUAL)[0] if method.virtual else None
+    start = on_virtual(method) if method.virtual else None
     began, parameters = time.process_time(), 0
     if method.peer is not None:
         peer = method.peer(seed).fit(signals, labels, split.train, split.val)
@@ -135,6 +141,28 @@ def train_and_score(data: Pool, method: Method, split: Split, seed: int) -> dict
         parameters = count_parameters(model)
     cost = {"parameters": parameters, "seconds": time.process_time() - began}
     return scores | {name: np.array(value) for name, value in cost.items()}
+
+
+def on_virtual(method: Method) -> nn.Module:
+    """Return the network after virtual patients: ours as recorded, a peer trained in the same way.
+
+    The peer is trained once; its weights lie with the jobs.
+    """
+    if isinstance(method.make, partial):
+        return load_checkpoint(VIRTUAL)[0]
+
+    def train() -> dict[str, np.ndarray]:
+        return {
+            key: value.numpy()
+            for key, value in on_virtual_patients(method.make)[0].state_dict().items()
+        }
+
+    jobs, net = Jobs("comparison"), method.make()
+    said = about_virtual() | {"parameters": count_parameters(net)}
+    job = Jobs.name(f"virtual patients {type(net).__name__}", said)
+    jobs.run_all({job: train})
+    net.load_state_dict({key: torch.from_numpy(value) for key, value in jobs.load(job).items()})
+    return net
 
 
 def plan(data: Pool) -> dict[str, tuple[str, str, int, int]]:
@@ -161,8 +189,13 @@ def about(data: Pool, method: Method) -> dict:
     if method.peer is CLASSICAL["untrained"]:
         said["model_config"] = ModelConfig().to_dict()
     if method.virtual:
-        said["virtual_weights"] = load_checkpoint(VIRTUAL)[1]["weights_sha256"]
+        said |= about_virtual()
     return said
+
+
+def about_virtual() -> dict:
+    """Return what a training on virtual patients is told by: the digest of our weights after it."""
+    return {"virtual_weights": load_checkpoint(VIRTUAL)[1]["weights_sha256"]}
 
 
 def run_jobs(data: Pool, jobs: Jobs) -> None:

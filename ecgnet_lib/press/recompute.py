@@ -155,6 +155,22 @@ def check_comparison() -> Iterator[Finding]:
                 )
 
 
+def check_options() -> Iterator[Finding]:
+    """Compute the mean AUC of every option of the training from options.csv.gz."""
+    from sklearn.metrics import roc_auc_score
+
+    table, result = results.load_predictions("options.csv.gz"), results.load_result("options.json")
+    for name, row in result["rows"].items():
+        runs = [run for _, run in table[table.method == name].groupby("seed")]
+        aucs = [
+            [roc_auc_score(run[c].astype(bool), run[f"p_{c}"]) for c in result["columns"]]
+            for run in runs
+        ]
+        subject = f"options.json: rows.{name}.macro_auc"
+        mean = float(np.mean(aucs)) if aucs else None
+        yield number("metrics", subject, row["macro_auc"]["value"], mean, EXACT)
+
+
 def check_official() -> Iterator[Finding]:
     """Compute the metrics of the results that hold their own predictions."""
     for file in ("default.json", "denoising.json", "simulation.json"):
@@ -240,6 +256,7 @@ CHECKS = (
     check_files,
     check_weights,
     check_comparison,
+    check_options,
     check_official,
     check_leakage,
     check_explanation,

@@ -1,0 +1,140 @@
+"""What makes a small set go further? Each option of the training alone, judged by validation.
+
+PTB-XL's folds 1-7 are trained on; folds 8 and 9 choose the epoch, as `fit` does, and judge. So all
+rows are a little too good, and alike. The test fold is not touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from ecgnet_lib import __version__
+from ecgnet_lib.checkpoint import VIRTUAL, load_checkpoint
+from ecgnet_lib.evaluate import MIN_POSITIVES, macro_auc_samples
+from ecgnet_lib.experiments.common import (
+    CONFIG,
+    DENOISING,
+    NAMES,
+    TAUGHT,
+    device,
+    interval,
+    official_ptbxl,
+)
+from ecgnet_lib.experiments.jobs import Jobs
+from ecgnet_lib.experiments.out_of_fold import resamples, write_predictions
+from ecgnet_lib.pretrain import pretrain
+from ecgnet_lib.teacher import measurements, teach
+from ecgnet_lib.train import Labels, TrainConfig, fit, predict_crops
+
+SEEDS = (0, 1)
+PLAIN = "labels only"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One way to train the default network."""
+
+    config: TrainConfig = CONFIG
+    start: str = ""  # "virtual": on virtual patients first; "masked": on hidden values first
+    taught: bool = False
+
+
+OPTIONS: dict[str, Option] = {
+    PLAIN: Option(),
+    "no augmentation": Option(replace(CONFIG, gain=0, lead_dropout=0, noise_mv=0, wander_mv=0)),
+    "focal loss": Option(replace(CONFIG, focal_gamma=2.0)),
+    "averaged weights": Option(replace(CONFIG, ema=0.999)),
+    "more crops": Option(TAUGHT),
+    "masked values first": Option(start="masked"),
+    "virtual patients first": Option(start="virtual"),
+    "teacher": Option(taught=True),
+    "virtual patients, teacher": Option(start="virtual", taught=True),
+    "virtual patients, teacher, more crops": Option(TAUGHT, "virtual", taught=True),
+}
+TOGETHER = "the last, mean of the seeds"  # of their probabilities
+
+
+def options() -> dict:
+    """What makes a small set go further? Each option of the training alone, by validation.
+
+    Runs every job that is not done; started in two processes, they share the work.
+    """
+    data, table, split = official_ptbxl()
+    fold, patient = (table[name].to_numpy() for name in ("fold", "patient"))
+    val = np.concatenate([split.train[fold[split.train] == 8], split.val])
+    train = np.setdiff1d(split.train, np.flatnonzero(np.isin(patient, patient[val])))
+    signals, labels, jobs = data.denoised(DENOISING), Labels.of(table), Jobs("options")
+    _, virtual = load_checkpoint(VIRTUAL)
+    beliefs = teach(measurements(signals), labels, train)
+
+    def score(option: Option, seed: int) -> dict[str, np.ndarray]:
+        config, start = replace(option.config, seed=seed), None
+        if option.start == "virtual":
+            start, _ = load_checkpoint(VIRTUAL)
+        elif option.start == "masked":
+            start, _ = pretrain(signals, train, config=config)
+        teacher = beliefs if option.taught else None
+        model, _ = fit(signals, labels, train, val, config=config, initial=start, teacher=teacher)
+        return {"scores": np.column_stack(predict_crops(model, signals, rows=val))}
+
+    todo, names = {}, {}
+    for seed in SEEDS:
+        for name, option in OPTIONS.items():
+            about = {
+                "data_manifest": data.manifest, "code_version": __version__,
+                "train_config": option.config.to_dict(), "taught": option.taught,
+                "start": virtual["weights_sha256"] if option.start == "virtual" else option.start,
+            }  # fmt: skip
+            job = Jobs.name(f"{name} seed {seed}", about)
+            todo[job], names[job] = partial(score, option, seed), (name, seed)
+    jobs.run_all(todo)
+    found = {names[job]: jobs.load(job)["scores"] for job in todo}
+    found[TOGETHER, 0] = np.mean([found[list(OPTIONS)[-1], seed] for seed in SEEDS], axis=0)
+    frames = [
+        pd.DataFrame(scores, index=table.index[val], columns=NAMES).assign(
+            protocol="validation", method=name, part=0, seed=seed, set="val"
+        )
+        for (name, seed), scores in found.items()
+    ]
+    rows, columns = compared(write_predictions("options.csv.gz", pd.concat(frames), table))
+    return {
+        "kind": "options",
+        "data": data.note,
+        "data_manifest": data.manifest,
+        "code_version": __version__,
+        "device": device(),
+        "n": {"train": len(train), "val": len(val)},
+        "columns": columns,
+        "configs": {name: option.config.to_dict() for name, option in OPTIONS.items()},
+        "rows": rows,
+    }
+
+
+def compared(predictions: pd.DataFrame) -> tuple[dict[str, dict], list[str]]:
+    """Return each option's macro AUC, the mean over its seeds, and its difference to PLAIN.
+
+    Also the columns averaged over: those with enough positives. Intervals are 95 % bootstraps over
+    patients, the same resamples for all.
+    """
+    once = predictions.drop_duplicates("recording").set_index("recording")
+    columns = [name for name in NAMES if once[name].sum() >= MIN_POSITIVES]
+    counts = resamples(once)
+    samples: dict[str, np.ndarray] = {}
+    seeds: dict[str, list[float]] = {}
+    for name, runs in predictions.groupby("method", sort=False):
+        drawn = []
+        for _, run in runs.groupby("seed"):
+            scores = run.set_index("recording").loc[once.index, [f"p_{c}" for c in columns]]
+            scores = scores.set_axis(columns, axis=1)
+            drawn.append(macro_auc_samples(once[columns], scores, counts))
+        samples[name], seeds[name] = np.mean(drawn, axis=0), [float(one[0]) for one in drawn]
+    rows = {
+        name: {"seeds": seeds[name], "macro_auc": interval(drawn)}
+        | ({} if name == PLAIN else {f"difference_to_{PLAIN}": interval(drawn - samples[PLAIN])})
+        for name, drawn in samples.items()
+    }
+    return rows, columns

@@ -35,7 +35,8 @@ def ends(target: Tensor, source: Tensor, nodes: int, like: Tensor) -> Tensor:
     Sums over the edges of a node, and sums of an edge's two ends, are then matrix products: on a
     CPU faster than gathering and scattering.
     """
-    return torch.stack([F.one_hot(node, nodes).T for node in (target, source)]).to(like)
+    one = torch.eye(nodes, dtype=like.dtype, device=like.device)
+    return torch.stack([one[:, target], one[:, source]])
 
 
 def add_up(edges: Tensor, end: Tensor) -> Tensor:

@@ -100,7 +100,8 @@ class Stem(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, T) to (N, P, C) with P = T / stride."""
         side = (self.patch - self.stride) // 2
-        x = F.pad(x.unsqueeze(1), (side, side), mode="replicate").squeeze(1)
+        first, last = (x[:, end].unsqueeze(1).expand(-1, side) for end in (0, -1))
+        x = torch.cat([first, x, last], dim=1)  # faster than F.pad(mode="replicate")
         patches = x.unfold(-1, self.patch, self.stride)  # (N, P, patch)
         n, tokens, _ = patches.shape
         h = self.norm(self.embed(patches).flatten(0, 1)).view(n, tokens, -1)

@@ -23,6 +23,22 @@ def _pool() -> str:
     return " + ".join(load_result("comparison.json")["data_manifests"])
 
 
+def _ours(protocol: str, **only: object) -> pd.DataFrame:
+    """Return the first network's predictions under a protocol.
+
+    `abnormal` is known only where a source names enough recordings of both kinds.
+    """
+    from ecgnet_lib.experiments.out_of_fold import known_both_ways
+
+    rows = load_predictions("comparison.csv.gz", protocol=protocol, method="ours", seed=0, **only)
+    return rows.assign(abnormal=known_both_ways(rows))
+
+
+def _sources(rows: pd.DataFrame, name: str) -> str:
+    """Name the sources of the rows for which the answer is known."""
+    return " + ".join(rows.loc[rows[name].notna(), "source"].unique())
+
+
 def _f1(name: str) -> Found | None:
     """F1 of a class under MAIN; beside it the other protocols and the leakage lab."""
     protocols = load_result("comparison.json")["protocols"]
@@ -30,11 +46,15 @@ def _f1(name: str) -> Found | None:
     if not rows[MAIN]["estimable"]:
         return None
     beside = [f"protocol {p} {_with(row, 'f1')}" for p, row in rows.items() if p != MAIN]
+    alone = protocols[MAIN]["methods"]["ours"]["sources"].get("ptb-xl")
+    if alone and name != "abnormal":
+        beside.insert(0, f"PTB-XL alone {_with(alone['metrics'][name], 'f1')}")
     leaks = _leaks(name)
     beside += [f"with leakage, {who}, {how}: {f1:.2f}" for who, (how, f1) in leaks.items()]
     return Found(
         rows[MAIN]["f1"], rows[MAIN]["f1_low"], rows[MAIN]["f1_high"], rows[MAIN]["n"],
-        f"{MAIN}, by patient", _pool(), "; ".join(beside), leaks.get("network", (None, None))[1],
+        f"{MAIN}, by patient", _sources(_ours(MAIN, set="test"), name), "; ".join(beside),
+        leaks.get("network", (None, None))[1],
     )  # fmt: skip
 
 
@@ -51,8 +71,10 @@ def _leaks(name: str) -> dict[str, tuple[str, float]]:
 
 
 def _with(row: dict, metric: str) -> str:
-    if not row["estimable"] or row[metric] is None:
+    if not row["estimable"]:
         return "not estimable"
+    if row[metric] is None:
+        return "no threshold"
     return f"{row[metric]:.2f} [{row[f'{metric}_low']:.2f}, {row[f'{metric}_high']:.2f}]"
 
 
@@ -88,15 +110,26 @@ def _rivals(names: list[str]) -> Found | None:
     return _difference(rows[best], f"{MAIN}, by patient", _pool(), beside)
 
 
-def _denoising(method: str) -> Found | None:
-    """Macro AUC with a way of denoising minus without any."""
+def _denoising(pair: list[str]) -> Found | None:
+    """Macro AUC with one way of denoising minus that with another, from stored predictions."""
+    from ecgnet_lib.experiments.common import NAMES, macro
+
     result = load_result("denoising.json")
-    rows = {name: row["difference_to_none"] for name, row in result["rows"].items()}
-    if method not in rows:
+    rows = result["rows"]
+    if not set(pair) <= set(rows):
         return None
-    others = [f"{n} {row['value']:+.3f}" for n, row in rows.items() if n not in (method, "none")]
-    data, beside = result["data"].partition(", read")[0], f"other ways: {', '.join(others)}"
-    return _difference(rows[method], result["protocol"], data, beside, result["n"]["test"])
+    names = [p["recording"] for p in rows[pair[0]]["predictions"]]
+    runs = {
+        name: pd.DataFrame([p["score"] for p in rows[name]["predictions"]], names, NAMES)
+        for name in pair
+    }
+    truth = pd.DataFrame([p["truth"] for p in rows[pair[0]]["predictions"]], names, NAMES)
+    truth["patient"] = [p["patient"] for p in rows[pair[0]]["predictions"]]
+    row = macro(truth, runs, pair[1])[pair[0]][f"difference_to_{pair[1]}"]
+    plain = {n: r["difference_to_none"] for n, r in rows.items() if n != "none"}
+    told = ", ".join(f"{n} {r['value']:+.3f}" for n, r in plain.items())
+    data, beside = result["data"].partition(", read")[0], f"against no denoising: {told}"
+    return _difference(row, result["protocol"], data, beside, result["n"]["test"])
 
 
 def _blocks(names: list[str]) -> Found | None:
@@ -112,61 +145,88 @@ def _blocks(names: list[str]) -> Found | None:
 
 
 def _transfer(_: object) -> Found | None:
-    """Mean AUC of protocol C minus MAIN over the classes that both can estimate."""
-    left_out, pooled = (_methods(p)["ours"]["metrics"] for p in ("C", MAIN))
-    shared = [n for n in pooled if pooled[n]["estimable"] and left_out[n]["estimable"]]
-    if not shared:
+    """Mean AUC on left-out databases minus MAIN's on the same recordings."""
+    return moved(_ours("C", set="test"), _ours(MAIN, set="test"))
+
+
+def moved(left_out: pd.DataFrame, pooled: pd.DataFrame) -> Found | None:
+    """Compare test rows of a network that never saw a database with those of one that did.
+
+    Each left-out database counts whose network learned from at least half as many recordings as
+    the others did, with each class that can be estimated on it. The interval is a paired bootstrap
+    over patients.
+    """
+    from ecgnet_lib.evaluate import MIN_POSITIVES, macro_auc_samples, patient_resamples
+    from ecgnet_lib.experiments.common import NAMES, RESAMPLES, interval
+
+    there = pooled.set_index("recording")
+    least = 0.5 * (1 - 1 / there.part.nunique()) * len(there)
+    sums, count, recordings, told = 0.0, 0, 0, []
+    for _, rows in left_out.groupby("part"):
+        enough = {n: min((rows[n] == 1).sum(), (rows[n] == 0).sum()) for n in NAMES}
+        columns = [n for n, least_of in enough.items() if least_of >= MIN_POSITIVES]
+        if len(there) - len(rows) < least or not columns:
+            continue
+        drawn = patient_resamples(rows.patient.to_numpy(), RESAMPLES, seed=0)
+        counts = np.vstack([np.ones((1, len(rows)), drawn.dtype), drawn])
+        scores = [
+            each[[f"p_{n}" for n in columns]].set_axis(columns, axis=1)
+            for each in (rows, there.loc[rows.recording])
+        ]
+        apart, within = (macro_auc_samples(rows[columns], s, counts) for s in scores)
+        sums, count = sums + (apart - within) * len(columns), count + len(columns)
+        recordings += len(rows)
+        told.append(f"{_sources(rows, columns[0])}: {apart[0]:.3f} against {within[0]:.3f}, over "
+                    f"{', '.join(columns)}")  # fmt: skip
+    if not count:
         return None
-
-    def mean(rows: dict, key: str) -> float:
-        return float(np.mean([rows[name][key] for name in shared]))
-
+    found = interval(sums / count)
     return Found(
-        mean(left_out, "auc") - mean(pooled, "auc"),
-        mean(left_out, "auc_low") - mean(pooled, "auc_high"),
-        mean(left_out, "auc_high") - mean(pooled, "auc_low"),
-        load_result("comparison.json")["protocols"]["C"]["n"],
-        f"C against {MAIN}", _pool(),
-        f"{mean(left_out, 'auc'):.3f} against {mean(pooled, 'auc'):.3f}, over {', '.join(shared)}; "
-        "the interval is a cautious one, from the ends of both",
-        form="+.3f",
+        found["value"], found["low"], found["high"], recordings, f"C against {MAIN}",
+        "the databases that could be left out", "; ".join(told), form="+.3f",
     )  # fmt: skip
 
 
 def _lightweight(names: list[str]) -> Found | None:
-    """The larger ratio, of parameters or of processor time, to the best of some peers."""
+    """The larger ratio, of parameters or of operations, to the best of some peers."""
+    from ecgnet_lib.baselines import NETWORKS
+    from ecgnet_lib.checkpoint import load_checkpoint
+    from ecgnet_lib.model import count_parameters
+
     methods, cost = _methods(MAIN), load_result("comparison.json")["cost"]
-    peers = [name for name in names if name in methods and name in cost]
+    peers = [name for name in names if name in methods]
     if not peers:
         return None
     best = max(peers, key=lambda name: methods[name]["macro_auc"]["value"])
-    same = cost["real only"]  # our network on the crops of its peers; "ours" saw more
-    ratios = {k: same[k] / cost[best][k] for k in ("parameters", "seconds")}
-    told = [
-        f"{name} {row['parameters']:,.0f} in {row['seconds']:.0f} s"
-        for name, row in cost.items()
-        if row["parameters"] and name in ("real only", *peers, "CNN-LSTM")
-    ]
-    share = f"{ratios['parameters']:.2f} of its parameters, {ratios['seconds']:.2f} of its time"
+    ours, peer = load_checkpoint()[0], NETWORKS[best]()
+    parameters = count_parameters(ours) / count_parameters(peer)
+    work = _operations(ours, 10.0) / _operations(peer, 10.0)
+    alike, whole = (cost[name]["seconds"] / cost[best]["seconds"] for name in ("real only", "ours"))
     return Found(
-        max(ratios.values()), None, None, None, "one training of the same crops", _pool(),
-        f"the peer is {best}: {share}; parameters and time: {', '.join(told)}",
+        max(parameters, work), None, None, None, "counted, not timed", "the network of record",
+        f"the peer is {best}: {parameters:.2f} of its parameters, {work:.2f} of its operations; "
+        f"training on as many crops takes {alike:.2f} of its time, with teacher and the crops that "
+        f"it wants {whole:.2f}",
     )  # fmt: skip
+
+
+def _operations(model: object, seconds: float) -> int:
+    """Count the operations of one pass over a recording."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.eval()(torch.zeros(1, 12, round(seconds * model.config.fs_hz)))
+    return counter.get_total_flops()
 
 
 def _scaling(_: object) -> Found:
     """Slope of log operations over log length, from a crop to ten seconds."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
     from ecgnet_lib.checkpoint import load_checkpoint
 
     model, said = load_checkpoint()
-    lengths_s, count = (said["train_config"]["crop_s"], 10.0), []
-    for seconds in lengths_s:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model(torch.zeros(1, 12, round(seconds * model.config.fs_hz)))
-        count.append(counter.get_total_flops())
+    lengths_s = (said["train_config"]["crop_s"], 10.0)
+    count = [_operations(model, seconds) for seconds in lengths_s]
     slope = math.log(count[1] / count[0]) / math.log(lengths_s[1] / lengths_s[0])
     beside = f"{count[0] / 1e6:.1f} million operations for {lengths_s[0]:g} s, " \
              f"{count[1] / 1e6:.1f} million for {lengths_s[1]:g} s"  # fmt: skip
@@ -191,45 +251,38 @@ def _deletion(forms: dict[str, str]) -> Found:
     )  # fmt: skip
 
 
-def _calibrated() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return truth, calibrated P(abnormal) and triage level of each recording that MAIN judged."""
-    from ecgnet_lib.experiments.common import NAMES
-    from ecgnet_lib.experiments.out_of_fold import known_both_ways
+def _level(name: str) -> Found:
+    """Observed share of abnormal recordings in a triage level."""
+    return in_level(_ours(MAIN), name)
 
-    rows = load_predictions("comparison.csv.gz", protocol=MAIN, method="ours", seed=0)
-    rows["abnormal"] = known_both_ways(rows)
+
+def in_level(rows: pd.DataFrame, name: str) -> Found:
+    """Calibrate and cut on the validation rows of each part, then count in its test rows.
+
+    A level that nobody is in keeps no promise: its share is not a number.
+    """
+    from ecgnet_lib.experiments.common import NAMES
+
     truth, p, levels = [], [], []
     for _, part in rows.groupby("part"):
-        scores = part[[f"p_{name}" for name in NAMES]].set_axis(NAMES, axis=1)
+        scores = part[[f"p_{n}" for n in NAMES]].set_axis(NAMES, axis=1)
         val, test = part.set == "val", (part.set == "test") & part.abnormal.notna()
         fit = risk.calibrate(part.loc[val, NAMES], scores[val])
         after = risk.apply_platt(scores[test], fit["platt"])["abnormal"]
         truth.append(part.loc[test, "abnormal"].to_numpy(bool))
         p.append(after.to_numpy())
         levels.append([risk.triage_level(x, fit["triage_cuts"]) for x in after])
-    return np.concatenate(truth), np.concatenate(p), np.concatenate(levels)
-
-
-def _level(name: str) -> Found | None:
-    """Observed share of abnormal recordings in a triage level."""
-    truth, _, levels = _calibrated()
+    truth, p, levels = (np.concatenate(each) for each in (truth, p, levels))
     rates = risk.observed_rates(levels, truth)
     row = rates.loc[name]
-    if not row["n"]:
-        return None
-    told = [f"{level} {r['rate']:.3f} of {r['n']:,.0f}" for level, r in rates.iterrows()]
-    return Found(
-        row["rate"], row["low"], row["high"], int(row["n"]), f"{MAIN}, by patient", _pool(),
-        f"all levels: {', '.join(told)}", form=".3f",
-    )  # fmt: skip
-
-
-def _calibration(_: object) -> Found:
-    """Calibration error above what chance explains."""
-    truth, p, _ = _calibrated()
     error, (_, chance) = risk.ece(truth, p), risk.noise_floor(p)
-    return Found(error - chance, None, None, len(truth), f"{MAIN}, by patient", _pool(),
-                 f"error {error:.3f}, by chance at most {chance:.3f}", form="+.3f")  # fmt: skip
+    told = [f"{level} {r['rate']:.3f} of {r['n']:,.0f}" for level, r in rates.iterrows()]
+    share = [row[k] if row["n"] else np.nan for k in ("rate", "low", "high")]
+    return Found(
+        *share, int(row["n"]), f"{MAIN}, by patient", _sources(rows, "abnormal"),
+        f"all levels: {', '.join(told)}; calibration error {error:.3f}, by chance at most "
+        f"{chance:.3f}", form=".3f",
+    )  # fmt: skip
 
 
 MEASURES: dict[str, Callable[[object], Found | None]] = {
@@ -244,5 +297,4 @@ MEASURES: dict[str, Callable[[object], Found | None]] = {
     "scaling": _scaling,
     "deletion": _deletion,
     "level": _level,
-    "calibration": _calibration,
 }

@@ -84,6 +84,7 @@ def test_the_comparison_follows_from_its_predictions(protocol: str) -> None:
             means.append(np.mean(list(aucs.values())))
         # probabilities are stored to four decimals: the metrics are computed from the stored ones
         assert method["macro_auc"]["value"] == pytest.approx(np.mean(means), abs=1e-9)
+        assert method["by_seed"] == pytest.approx(means, abs=1e-9)
         for column, stored in method["metrics"].items():
             run = runs[0][runs[0][column].notna()]
             truth, score = run[column].astype(bool), run[f"p_{column}"]

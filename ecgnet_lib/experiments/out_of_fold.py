@@ -126,6 +126,7 @@ def compare(predictions: pd.DataFrame) -> dict:
                 differences[f"difference_to_{other}"] = interval(mine - theirs) | {"n": len(shared)}
         judged[name] = {
             "seeds": len(seeds),
+            "by_seed": [float(macro_samples([t], index, columns, counts[:1])[0]) for t in seeds],
             "parts": int(seeds[0].part.nunique()),
             "n": len(index),
             "macro_auc": interval(samples),

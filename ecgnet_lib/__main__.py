@@ -273,10 +273,10 @@ def experiment(name: str | None, listed: bool) -> None:
     if listed or name is None:
         print_table(("experiment", "state", "what it does"), experiments.states())
     else:
-        from ecgnet_lib.press.recompute import seal
+        from ecgnet_lib.press.sealed import sealing
 
-        experiments.run(name)
-        seal()
+        with sealing():
+            experiments.run(name)
 
 
 def short(value: object) -> str:

@@ -125,8 +125,10 @@ def readme_lines() -> list[str]:
     protocols = load_result("comparison.json")["protocols"]
 
     def f1(row: dict) -> str:
-        if not row["estimable"] or row["f1"] is None:
+        if not row["estimable"]:
             return "not estimable"
+        if row["f1"] is None:
+            return "no threshold"
         return f"{row['f1']:.2f} [{row['f1_low']:.2f}, {row['f1_high']:.2f}]"
 
     def text(interval: dict, sign: str = "") -> str:
@@ -138,11 +140,9 @@ def readme_lines() -> list[str]:
         cells = [f1(protocols[p]["methods"]["ours"]["metrics"][name]) for p in "ABC"]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     for name, method in protocols["B"]["methods"].items():
-        difference = method.get("difference_to_ours")
-        cells = [text(method["macro_auc"]), text(difference, "+") if difference else ""]
-        lines.append(
-            f"| {name} | {method['n']:,} | {cells[0]} | {cells[1]} |".replace("|  |", "| |")
-        )
+        differences = [method.get(f"difference_to_{other}") for other in ("ours", "real only")]
+        cells = [text(method["macro_auc"]), *(text(d, "+") if d else "" for d in differences)]
+        lines.append(f"| {name} | {method['n']:,} | {' | '.join(cells)} |".replace("|  |", "| |"))
     return lines
 
 

@@ -14,7 +14,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from ecgnet_lib import files, results
-from ecgnet_lib.press import recompute, verify
+from ecgnet_lib.press import recompute, sealed, verify
 from ecgnet_lib.press.book import ROOT
 from ecgnet_lib.press.recompute import Finding
 from ecgnet_lib.press.verify import Fresh, alike, guarded
@@ -78,7 +78,7 @@ def test_an_edited_result_is_named_even_when_it_is_sealed_again(record: Path) ->
     mean = ("protocols", "B", "methods", "features", "macro_auc", "value")
     edit(record / "comparison.json", *mean, to=0.9)
     assert names(recompute.check_files) == ["book/results/comparison.json"]
-    recompute.seal(record)
+    sealed.seal(record)
     assert names(recompute.check_files) == []
     finding, other = wrong(recompute.check_comparison)
     assert finding.subject == "comparison.json: protocols.B.methods.ours.metrics.abnormal.f1"
@@ -121,6 +121,23 @@ def test_every_kind_of_result_is_computed_again(record, check, file, path, subje
     assert names(check) == [subject]
 
 
+def test_an_edited_interval_of_the_comparison_is_found_by_its_bootstrap(record: Path) -> None:
+    row = ("protocols", "A", "methods", "ours")
+    edit(record / "comparison.json", *row, "metrics", "CD", "f1_high", to=0.99)
+    edit(record / "comparison.json", *row, "macro_auc", "low", to=0.97)
+    assert names(lambda: recompute.check_intervals(["A"])) == [
+        "comparison.json: protocols.A.methods.ours.macro_auc.low",
+        "comparison.json: protocols.A.methods.ours.metrics.CD.f1_high",
+    ]
+
+
+def test_an_experiment_seals_what_it_wrote_and_no_edit_by_hand(record: Path) -> None:
+    (record / "virtual.json").write_text("{}")  # by hand
+    with sealed.sealing():
+        (record / "leakage.json").write_text("{}\n")  # by an experiment
+    assert names(recompute.check_files) == ["book/results/virtual.json"]
+
+
 def test_what_cannot_be_computed_again_is_held_by_the_seal(record: Path) -> None:
     row = ("protocols", "B", "methods", "ours", "metrics", "abnormal", "f1_low")
     edit(record / "comparison.json", *row, to=0.98)
@@ -154,7 +171,7 @@ def test_an_edited_label_is_named(record: Path, physionet: Path) -> None:
     changed = line.split(",")
     changed[5] = str(1 - int(changed[5]))  # ARR
     file.write_text(text.replace(line, ",".join(changed)))
-    recompute.seal(record)
+    sealed.seal(record)
     (finding,) = wrong(recompute.check_data)
     assert finding.subject == "comparison_truth.csv: ptb-xl/00008" and finding.new == "other ARR"
     moved = names(recompute.check_comparison)

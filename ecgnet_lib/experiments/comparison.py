@@ -60,7 +60,7 @@ def ours(**changes: object) -> Callable[[], nn.Module]:
     return partial(FoundationalECGNet, replace(ModelConfig(), **changes))
 
 
-OURS = {"A": (1, 3), "B": (5, 3), "C": (3, 1)}
+OURS = {"A": (1, 2), "B": (5, 2), "C": (3, 1)}
 CHEAP = {"A": (1, 1), "B": (5, 1), "C": (3, 1)}
 PEERS = {"A": (1, 1), "B": (5, 1)}
 ABLATION = {"B": (2, 1)}  # of the network that sees real recordings only

@@ -8,11 +8,9 @@ write: an edit by hand is found there, and in the history of the repository.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,9 +18,8 @@ import pandas as pd
 from ecgnet_lib import results
 from ecgnet_lib.download import read_sums
 from ecgnet_lib.errors import SourceError
-from ecgnet_lib.files import write_atomic
+from ecgnet_lib.press.sealed import SEAL, sealed_files, sha256
 
-SEAL = "record.sha256"
 DATABASES = {"ptb-xl": "ptbxl", "ludb": "ludb"}  # by the source in a name; the rest: the Challenge
 EXACT, ROUNDED = 1e-9, 1e-3  # metrics of stored four decimals; those whose scores were rounded
 
@@ -37,24 +34,6 @@ class Finding:
     new: object
     good: bool
     difference: float | None = None
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def sealed_files(folder: Path) -> dict[str, Path]:
-    """Return the files of record below `book/results/` by their relative names, sorted."""
-    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != SEAL)
-    return {path.relative_to(folder).as_posix(): path for path in found if path.suffix != ".part"}
-
-
-def seal(folder: Path | None = None) -> None:
-    """Write the SHA-256 of every file of record, as `sha256sum` does."""
-    folder = folder or results.RESULTS
-    lines = [f"{sha256(path)}  {name}\n" for name, path in sealed_files(folder).items()]
-    write_atomic(folder / SEAL, "".join(lines).encode())
 
 
 def check_files() -> Iterator[Finding]:
@@ -153,6 +132,44 @@ def check_comparison() -> Iterator[Finding]:
                 yield from scored(
                     subject, test[column], test[f"p_{column}"], decision, stored, EXACT
                 )
+
+
+def leaves(tree: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """Yield (path, value) of every value in a tree of dictionaries and lists."""
+    children = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    for key, child in children:
+        where = f"{path}.{key}" if path else str(key)
+        if isinstance(child, dict | list):
+            yield from leaves(child, where)
+        else:
+            yield where, child
+
+
+def check_intervals(protocols: Collection[str] = ("A", "B", "C")) -> Iterator[Finding]:
+    """Judge the comparison again, with its bootstrap, and hold every value against the record.
+
+    Takes a minute or two: intervals and differences are resampled with the seed of record.
+    """
+    from ecgnet_lib.experiments.out_of_fold import compare
+
+    table, stored = (
+        results.load_predictions("comparison.csv.gz"),
+        results.load_result("comparison.json"),
+    )
+    for protocol in protocols:
+        subject = f"comparison.json: protocols.{protocol}"
+        again = dict(leaves(compare(table[table.protocol == protocol])))
+        held = dict(leaves(stored["protocols"][protocol]))
+        for path in sorted(again.keys() | held):
+            old, new = held.get(path), again.get(path)
+            if isinstance(old, float) and isinstance(new, int | float):
+                finding = number("intervals", f"{subject}.{path}", old, new, EXACT)
+            else:
+                finding = Finding("intervals", f"{subject}.{path}", old, new, old == new)
+            if not finding.good:
+                yield finding
+        count = f"{len(held)} values"
+        yield Finding("intervals", subject, count, f"{len(again)} values", len(held) == len(again))
 
 
 def check_options() -> Iterator[Finding]:

@@ -59,7 +59,7 @@ def effect(difference: dict[str, float]) -> str:
         )
     least, most = sorted((abs(low), abs(high)))
     word = "costs" if high < 0 else "gains"
-    return f"{word} {abs(value):.3f} of macro AUC (95 % interval {least:.3f} to {most:.3f})"
+    return f"{word} {abs(value):.3f} of macro AUC here (95 % interval {least:.3f} to {most:.3f})"
 
 
 def load_predictions(file: str, **where: object) -> pd.DataFrame:

@@ -245,8 +245,8 @@ def test_ablations_are_compared_with_the_network_that_saw_real_recordings_only()
 @pytest.mark.parametrize(
     ("difference", "said"),
     [
-        (part(-0.02, 0.01), "costs 0.020 of macro AUC (95 % interval 0.010 to 0.030)"),
-        (part(+0.02, 0.01), "gains 0.020 of macro AUC (95 % interval 0.010 to 0.030)"),
+        (part(-0.02, 0.01), "costs 0.020 of macro AUC here (95 % interval 0.010 to 0.030)"),
+        (part(+0.02, 0.01), "gains 0.020 of macro AUC here (95 % interval 0.010 to 0.030)"),
         (part(-0.02, 0.03), "changes the macro AUC by -0.020 (95 % interval -0.050 to +0.010), "
          "which 1,234 recordings cannot tell apart from no change"),
     ],

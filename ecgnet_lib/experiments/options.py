@@ -107,6 +107,7 @@ def options() -> dict:
         "data_manifest": data.manifest,
         "code_version": __version__,
         "device": device(),
+        "seconds": None,  # done in many sittings
         "n": {"train": len(train), "val": len(val)},
         "columns": columns,
         "configs": {name: option.config.to_dict() for name, option in OPTIONS.items()},

@@ -6,6 +6,7 @@ rows are a little too good, and alike. The test fold is not touched.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -72,14 +73,15 @@ def options() -> dict:
     beliefs = teach(measurements(signals), labels, train)
 
     def score(option: Option, seed: int) -> dict[str, np.ndarray]:
-        config, start = replace(option.config, seed=seed), None
+        config, start, began = replace(option.config, seed=seed), None, time.perf_counter()
         if option.start == "virtual":
             start, _ = load_checkpoint(VIRTUAL)
         elif option.start == "masked":
             start, _ = pretrain(signals, train, config=config)
         teacher = beliefs if option.taught else None
         model, _ = fit(signals, labels, train, val, config=config, initial=start, teacher=teacher)
-        return {"scores": np.column_stack(predict_crops(model, signals, rows=val))}
+        scores = np.column_stack(predict_crops(model, signals, rows=val))
+        return {"scores": scores, "seconds": np.array(time.perf_counter() - began)}
 
     todo, names = {}, {}
     for seed in SEEDS:
@@ -107,7 +109,7 @@ def options() -> dict:
         "data_manifest": data.manifest,
         "code_version": __version__,
         "device": device(),
-        "seconds": None,  # done in many sittings
+        "seconds": round(sum(float(jobs.load(job)["seconds"]) for job in todo)),
         "n": {"train": len(train), "val": len(val)},
         "columns": columns,
         "configs": {name: option.config.to_dict() for name, option in OPTIONS.items()},

@@ -46,8 +46,8 @@ def honest(comparison: Mapping) -> Figure:
         said.append(f"{title} {paper:.3g} and {text}".replace("\n", " "))
     ax.plot([], [], "D", color=INK, markerfacecolor="white", label="the paper's abstract")
     ax.plot([], [], "o", color=BLUE, label="rebuilt, patients apart")
-    finish(fig, ax, DECISIONS, "What is honest")
-    fig.set_label("What is honest. F1 in the paper's abstract, and of our rebuilt network with "
+    finish(fig, ax, DECISIONS, "What we measured")
+    fig.set_label("What we measured. F1 in the paper's abstract, and of our rebuilt network with "
                   f"patients kept apart (95 % interval): {'; '.join(said)}.")  # fmt: skip
     return fig
 

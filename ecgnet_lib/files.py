@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import threading
 from pathlib import Path
 
 from ecgnet_lib.errors import EcgnetError
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file, and its folder; EcgnetError with the system's reason where that cannot be."""
-    part = path.with_name(path.name + ".part")
+    """Write a file, and its folder; EcgnetError with the system's reason where that cannot be.
+
+    Processes and threads may write the same file at once: each has a temporary file of its own, and
+    the last to end wins.
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(data)
         os.replace(part, path)
     except OSError as error:
         raise EcgnetError("cannot be written", file=path, found=error.strerror) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def write_if_new(path: Path, data: bytes) -> bool:

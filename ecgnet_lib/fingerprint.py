@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ecgnet_lib.errors import RecordingError
+from ecgnet_lib.files import write_atomic
 from ecgnet_lib.wfdb_files import read_header, stem_of
 
 _RACE_NS = 2_000_000_000  # a file that changed this shortly before it was hashed may change unseen
@@ -42,10 +43,7 @@ def checksums(files: Mapping[str, str | Path], memory: Path) -> dict[str, str]:
                 del known[key]
         found[name] = entry["sha256"]
     if changed:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        part = memory.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps(known))
-        os.replace(part, memory)
+        write_atomic(memory, json.dumps(known).encode())
     return found
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -30,3 +33,16 @@ def test_a_file_that_holds_just_that_is_not_touched(tmp_path: Path) -> None:
     before = path.stat().st_mtime_ns
     assert not files.write_if_new(path, b"1") and path.stat().st_mtime_ns == before
     assert files.write_if_new(path, b"2") and path.read_bytes() == b"2"
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path, monkeypatch) -> None:
+    path, both_wrote, replace = tmp_path / "kernel.json", Barrier(2, timeout=60), os.replace
+
+    def together(*names: Path) -> None:
+        both_wrote.wait()  # each has written, neither has renamed
+        replace(*names)
+
+    monkeypatch.setattr(os, "replace", together)
+    with ThreadPoolExecutor(2) as writers:
+        list(writers.map(files.write_atomic, [path, path], [b"1", b"1"]))
+    assert path.read_bytes() == b"1" and list(tmp_path.iterdir()) == [path]

@@ -60,16 +60,17 @@ def ours(**changes: object) -> Callable[[], nn.Module]:
     return partial(FoundationalECGNet, replace(ModelConfig(), **changes))
 
 
-OURS = {"A": (1, 2), "B": (5, 2), "C": (3, 1)}
-CHEAP = {"A": (1, 1), "B": (5, 1), "C": (3, 1)}
-PEERS = {"A": (1, 1), "B": (5, 1)}
-ABLATION = {"B": (2, 1)}  # of the network that sees real recordings only
+OURS = {"A": (1, 3), "B": (5, 3), "C": (3, 3)}
+PEERS = {"A": (1, 1), "B": (5, 1), "C": (3, 1)}
+SLOW = PEERS | {"B": (3, 1)}
+ABLATION = {"B": (3, 1)}  # of the network that sees real recordings only
 METHODS: dict[str, Method] = {
     "ours": Method(OURS, ours(), virtual=True, taught=True, config=TAUGHT),
     "MiniRocket": Method(PEERS, peer=CLASSICAL["MiniRocket"]),
-    "features": Method(CHEAP, peer=CLASSICAL["features"]),
-    "untrained": Method(CHEAP, peer=CLASSICAL["untrained"]),
+    "features": Method(PEERS, peer=CLASSICAL["features"]),
+    "untrained": Method(PEERS, peer=CLASSICAL["untrained"]),
     "resnet1d_wang": Method(PEERS, NETWORKS["resnet1d_wang"]),
+    "wang, longer": Method({"B": (3, 1)}, NETWORKS["resnet1d_wang"], config=TAUGHT),
     "wang, taught": Method(
         {"B": (3, 1)}, NETWORKS["resnet1d_wang"], virtual=True, taught=True, config=TAUGHT
     ),
@@ -81,7 +82,7 @@ METHODS: dict[str, Method] = {
     "one stage": Method(ABLATION, ours(head="one-stage")),
     "no denoising": Method(ABLATION, ours(), denoising="none"),
     "CNN-LSTM": Method(PEERS, NETWORKS["CNN-LSTM"]),
-    "xresnet1d101": Method({"A": (1, 1), "B": (1, 1)}, NETWORKS["xresnet1d101"]),
+    "xresnet1d101": Method(SLOW, NETWORKS["xresnet1d101"]),
 }
 TOGETHER = {"ours + features": ("ours", "features")}  # the mean of two methods' probabilities
 

@@ -31,7 +31,7 @@ class Library:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.trees: dict[Path, tuple[bytes, ast.Module]] = {}
+        self.known: dict[Path, tuple[str, set[Path]]] = {}  # SHA-256, files that it leads to
         self.data: dict[str, list[Path]] = {}  # by bare file name
         found = [
             *root.glob(f"{PACKAGE}/**/*"),
@@ -57,28 +57,25 @@ class Library:
         while todo:
             path = todo.pop()
             relative = path.relative_to(self.root).as_posix()
-            if relative in hashes:
-                continue
-            if path.suffix == ".py":
-                content, tree = self._module(path, relative)
-                package = ".".join(path.relative_to(self.root).parent.parts)
-                todo |= self._files(*mentions(tree, package))
-            else:
-                content = path.read_bytes()
-            hashes[relative] = hashlib.sha256(content).hexdigest()
+            if relative not in hashes:
+                if path not in self.known:
+                    self.known[path] = self._read(path, relative)
+                hashes[relative], further = self.known[path]
+                todo |= further
         return hashes
 
-    def _module(self, path: Path, relative: str) -> tuple[bytes, ast.Module]:
-        if path not in self.trees:
-            content = path.read_bytes()
+    def _read(self, path: Path, relative: str) -> tuple[str, set[Path]]:
+        content, further = path.read_bytes(), set()
+        if path.suffix == ".py":
+            package = ".".join(path.relative_to(self.root).parent.parts)
             try:
-                self.trees[path] = (content, ast.parse(content))
+                further = self._files(*mentions(ast.parse(content), package))
             except SyntaxError as error:
                 raise PageError("the module is not Python", file=relative, found=error) from None
-        return self.trees[path]
+        return hashlib.sha256(content).hexdigest(), further
 
     def _files(self, names: Iterable[str], strings: Iterable[str]) -> set[Path]:
-        files = {path for text in strings for path in self.data.get(Path(text).name, ())}
+        files = {path for text in strings for path in self.data.get(text.rpartition("/")[2], ())}
         for name in names:
             parts = name.split(".")
             if parts[0] != PACKAGE:

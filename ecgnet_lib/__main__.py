@@ -263,7 +263,8 @@ def predict(files: tuple[Path, ...], out: Path | None) -> None:
 @main.command()
 @click.argument("name", required=False)
 @click.option("--list", "listed", is_flag=True, help="List the experiments with their state.")
-def experiment(name: str | None, listed: bool) -> None:
+@click.option("--data", metavar="DB", help="comparison only: on this database, not the record's.")
+def experiment(name: str | None, listed: bool, data: str | None) -> None:
     """Make the results NAME again; some take hours.
 
     Long ones go on where they stopped; two processes share the work.
@@ -276,7 +277,7 @@ def experiment(name: str | None, listed: bool) -> None:
         from ecgnet_lib.press.sealed import sealing
 
         with sealing():
-            experiments.run(name)
+            experiments.run(name, data)
 
 
 def short(value: object) -> str:

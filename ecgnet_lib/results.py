@@ -62,8 +62,8 @@ def effect(difference: dict[str, float]) -> str:
     return f"{word} {abs(value):.3f} of macro AUC here (95 % interval {least:.3f} to {most:.3f})"
 
 
-def load_predictions(file: str, **where: object) -> pd.DataFrame:
-    """Return the predictions in `book/results/<file>` beside the truth, one row each.
+def load_predictions(file: str | Path, **where: object) -> pd.DataFrame:
+    """Return the predictions in a file of `book/results` beside the truth, one row each.
 
     Columns: protocol, method, part, seed, set ("val" or "test"), recording; p_abnormal, p_ARR, ...
     (probabilities, those of the diseases joint with abnormal); patient, source, only_sinus_rhythm,
@@ -73,13 +73,13 @@ def load_predictions(file: str, **where: object) -> pd.DataFrame:
     path = RESULTS / file
     try:
         scores = pd.read_csv(path, dtype={"recording": str})
-        truth = pd.read_csv(path.with_name(file.replace(".csv.gz", "_truth.csv")))
+        truth = pd.read_csv(path.with_name(path.name.replace(".csv.gz", "_truth.csv")))
     except (OSError, ValueError) as error:
         raise ConfigError(
             "there are no such predictions",
-            file=f"book/results/{file}",
+            file=f"book/results/{path.name}",
             found=type(error).__name__,
-            remedy=f"python -m ecgnet_lib experiment {file.removesuffix('.csv.gz')}",
+            remedy=f"python -m ecgnet_lib experiment {path.name.removesuffix('.csv.gz')}",
         ) from error
     for column, value in where.items():
         scores = scores[scores[column] == value]

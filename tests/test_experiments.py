@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,9 +15,10 @@ import pytest
 from click.testing import CliRunner
 from sklearn.metrics import roc_auc_score
 
+from ecgnet_lib import experiments
 from ecgnet_lib.__main__ import main
-from ecgnet_lib.experiments import EXPERIMENTS, jobs, out_of_fold
-from ecgnet_lib.experiments.common import NAMES
+from ecgnet_lib.experiments import EXPERIMENTS, comparison, jobs, out_of_fold
+from ecgnet_lib.experiments.common import CONFIG, NAMES
 from ecgnet_lib.experiments.jobs import Jobs
 from ecgnet_lib.experiments.out_of_fold import (
     compare,
@@ -23,6 +27,8 @@ from ecgnet_lib.experiments.out_of_fold import (
     known_both_ways,
     write_predictions,
 )
+from ecgnet_lib.press.sealed import SEAL
+from ecgnet_lib.results import RESULTS, load_predictions
 
 
 @pytest.fixture
@@ -95,10 +101,8 @@ def toy(tmp_path_factory) -> pd.DataFrame:
     """The toy predictions, written and read again."""
     folder = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(out_of_fold, "RESULTS", folder)
-        patch.setattr("ecgnet_lib.results.RESULTS", folder)
         patch.setattr(out_of_fold, "RESAMPLES", 200)
-        return write_predictions("toy.csv.gz", *toy_predictions())
+        return write_predictions(folder / "toy.csv.gz", *toy_predictions())
 
 
 def test_predictions_come_back_as_they_were_written(toy) -> None:
@@ -166,3 +170,38 @@ def test_the_list_names_every_experiment_with_its_state() -> None:
     assert result.exit_code == 0, result.output
     for name in EXPERIMENTS:
         assert any(line.startswith(f"{name} ") for line in result.output.splitlines())
+
+
+def test_the_comparison_on_other_data_leaves_the_record_alone(
+    physionet: Path, tmp_path: Path, monkeypatch
+) -> None:
+    short = replace(CONFIG, crops=32)
+    runs = {"A": (1, 1), "C": (3, 1)}  # C has no meaning for one database
+    few = {
+        "ours": comparison.Method(runs, comparison.ours(), config=short),
+        "features": replace(comparison.METHODS["features"], runs=runs),
+    }
+    monkeypatch.setattr(comparison, "METHODS", few)
+    monkeypatch.setattr(comparison, "PASSES", 0)
+    monkeypatch.setattr(out_of_fold, "RESAMPLES", 50)
+    monkeypatch.setattr(jobs, "JOBS", tmp_path / "jobs")
+    monkeypatch.setattr(experiments, "OTHER", tmp_path)
+    record = {path: path.read_bytes() for path in RESULTS.glob("*.*") if path.name != SEAL}
+    run = CliRunner().invoke(main, ["experiment", "comparison", "--data", "ptbxl-500"])
+    assert run.exit_code == 0, run.output
+    assert "protocol A" in run.output and "protocol C" not in run.output
+    assert record == {path: path.read_bytes() for path in record}
+
+    folder = tmp_path / "ptbxl-500"
+    result = json.loads((folder / "comparison.json").read_text())
+    assert list(result["data_manifests"]) == ["ptbxl-500"] and list(result["protocols"]) == ["A"]
+    rows = load_predictions(folder / "comparison.csv.gz", method="features", set="test")
+    assert len(rows) == result["protocols"]["A"]["n"]
+    judged, columns = (result["protocols"]["A"][key] for key in ("methods", "columns"))
+    area = [roc_auc_score(rows[name].astype(bool), rows[f"p_{name}"]) for name in columns]
+    assert judged["features"]["macro_auc"]["value"] == pytest.approx(np.mean(area), abs=1e-6)
+
+
+def test_only_the_comparison_has_a_choice_of_data() -> None:
+    run = CliRunner().invoke(main, ["experiment", "default", "--data", "ludb"])
+    assert run.exit_code == 1 and "leave --data out" in run.output

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from ecgnet_lib.experiments.jobs import Jobs
 from ecgnet_lib.experiments.out_of_fold import compare, write_predictions
 from ecgnet_lib.experiments.virtual import on_virtual_patients
 from ecgnet_lib.model import FoundationalECGNet, ModelConfig, count_parameters
+from ecgnet_lib.results import RESULTS
 from ecgnet_lib.splits import (
     Split,
     audit,
@@ -37,6 +39,7 @@ from ecgnet_lib.teacher import measurements, teach
 from ecgnet_lib.train import Labels, TrainConfig, fit, predict_crops
 
 DATABASES = ("ptbxl", "ludb", "challenge-2021")
+PASSES = 8  # a network sees each training recording at least so often, however many there are
 
 
 @dataclass(frozen=True)
@@ -102,22 +105,21 @@ class Pool:
         return measurements(self.signals[DENOISING])
 
 
-def pool() -> Pool:
+def pool(databases: tuple[str, ...] = DATABASES) -> Pool:
     """Load every database, merge duplicates over all of them, make and audit the splits.
 
     For protocol C the Challenge's folders count as one database: alone they are too small to judge.
+    One database alone has no protocol C.
     """
-    loaded = [datasets.load(name) for name in DATABASES]
+    loaded = [datasets.load(name) for name in databases]
     table = pd.concat([data.table for data in loaded])
     methods = sorted({method.denoising for method in METHODS.values()} | {"none"})
     signals = {m: np.concatenate([data.denoised(m) for data in loaded]) for m in methods}
     table = merge_duplicates(table, duplicates(signals["none"], table))
-    database = np.repeat(DATABASES, [len(data.table) for data in loaded])
-    splits = {
-        "A": [official(table)],
-        "B": kfold(table, 5),
-        "C": leave_one_source_out(table.assign(source=database)),
-    }
+    database = np.repeat(databases, [len(data.table) for data in loaded])
+    splits = {"A": [official(table)], "B": kfold(table, 5)}
+    if len(databases) > 1:
+        splits["C"] = leave_one_source_out(table.assign(source=database))
     for split in (split for parts in splits.values() for split in parts):
         audit(split, table, signals["none"])
     return Pool(table, signals, splits, {data.name: data.manifest for data in loaded})
@@ -133,7 +135,8 @@ def train_and_score(data: Pool, method: Method, split: Split, seed: int) -> dict
         peer = method.peer(seed).fit(signals, labels, split.train, split.val)
         scores = {side: peer.predict(x) for side, x in rows.items()}
     else:
-        config = replace(method.config, seed=seed)
+        crops = max(method.config.crops, PASSES * len(split.train))
+        config = replace(method.config, seed=seed, crops=crops)
         teacher = teach(data.features, labels, split.train, seed) if method.taught else None
         model, _ = fit(
             signals, labels, split.train, split.val, method.make, config, start, teacher=teacher
@@ -172,7 +175,7 @@ def plan(data: Pool) -> dict[str, tuple[str, str, int, int]]:
     for name, method in METHODS.items():
         said = about(data, method)
         for protocol, (parts, seeds) in method.runs.items():
-            for part in range(parts):
+            for part in range(parts if protocol in data.splits else 0):
                 for seed in range(seeds):
                     title = f"{protocol} {name} part {part} seed {seed}"
                     found[Jobs.name(title, said)] = (protocol, name, part, seed)
@@ -221,13 +224,13 @@ def mean_of(frames: list[pd.DataFrame], name: str, pair: tuple[str, str]) -> pd.
     return mean.assign(method=name)
 
 
-def comparison() -> dict:
+def comparison(databases: tuple[str, ...] = DATABASES, folder: Path = RESULTS) -> dict:
     """Ours beside its peers and ablations, on three honest protocols.
 
     Runs every job that is not done; started in two processes, they share the work. Then all methods
-    are judged on the same recordings. The predictions go to `comparison.csv.gz`.
+    are judged on the same recordings. The predictions go to `comparison.csv.gz` in the folder.
     """
-    data, jobs, frames, seconds = pool(), Jobs("comparison"), [], 0.0
+    data, jobs, frames, seconds = pool(databases), Jobs("comparison"), [], 0.0
     run_jobs(data, jobs)
     cost: dict[str, dict[str, float]] = {}
     for job, (protocol, name, part, seed) in plan(data).items():
@@ -241,13 +244,14 @@ def comparison() -> dict:
         if (protocol, part, seed) == ("B", 0, 0):
             cost[name] = {key: float(result[key]) for key in ("parameters", "seconds")}
     frames += [mean_of(frames, name, pair) for name, pair in TOGETHER.items()]
-    predictions = write_predictions("comparison.csv.gz", pd.concat(frames), data.table)
+    predictions = write_predictions(folder / "comparison.csv.gz", pd.concat(frames), data.table)
     return {
         "kind": "comparison",
         **about(data, METHODS["ours"]),
         "device": device(),
         "seconds": round(seconds),
         "cost": cost,
+        "passes_at_least": PASSES,
         "crops": {name: m.config.crops for name, m in METHODS.items() if m.make is not None},
-        "protocols": {p: compare(predictions[predictions.protocol == p]) for p in data.splits},
+        "protocols": {p: compare(rows) for p, rows in predictions.groupby("protocol", sort=False)},
     }

@@ -28,6 +28,7 @@ from ecgnet_lib.experiments.common import (
 from ecgnet_lib.experiments.jobs import Jobs
 from ecgnet_lib.experiments.out_of_fold import resamples, write_predictions
 from ecgnet_lib.pretrain import pretrain
+from ecgnet_lib.results import RESULTS
 from ecgnet_lib.teacher import measurements, teach
 from ecgnet_lib.train import Labels, TrainConfig, fit, predict_crops
 
@@ -102,7 +103,9 @@ def options() -> dict:
         )
         for (name, seed), scores in found.items()
     ]
-    rows, columns = compared(write_predictions("options.csv.gz", pd.concat(frames), table))
+    rows, columns = compared(
+        write_predictions(RESULTS / "options.csv.gz", pd.concat(frames), table)
+    )
     return {
         "kind": "options",
         "data": data.note,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ from ecgnet_lib.evaluate import (
 )
 from ecgnet_lib.experiments.common import NAMES, RESAMPLES, interval
 from ecgnet_lib.files import write_atomic
-from ecgnet_lib.results import RESULTS, load_predictions
+from ecgnet_lib.results import load_predictions
 
 KEYS = ["protocol", "method", "part", "seed", "set", "recording"]
 REFERENCES = ("ours", "real only")  # every method is compared with these
@@ -30,21 +31,21 @@ DECIDED = ("precision", "recall", "f1")  # metrics that need a threshold
 TRUTH = ["patient", "source", "only_sinus_rhythm", *NAMES]
 
 
-def write_predictions(file: str, scores: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Write both tables below `book/results/` and return them as they are read again.
+def write_predictions(path: Path, scores: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Write both tables, `NAME.csv.gz` and beside it the truth, and return them as read again.
 
     scores: the columns of KEYS but the recording, which is the index, and NAMES; four decimals are
     kept. table: the recordings' table.
     """
     scores = scores.rename_axis("recording").reset_index()[[*KEYS, *NAMES]]
     text = scores.to_csv(index=False, float_format="%.4f")
-    write_atomic(RESULTS / file, gzip.compress(text.encode(), mtime=0))
+    write_atomic(path, gzip.compress(text.encode(), mtime=0))
     truth = table[TRUTH].copy()
     truth[NAMES] = truth[NAMES].astype("boolean").astype("Int64")
     truth["only_sinus_rhythm"] = truth["only_sinus_rhythm"].astype(int)
-    name = file.removesuffix(".csv.gz")
-    write_atomic(RESULTS / f"{name}_truth.csv", truth.to_csv().encode())
-    return load_predictions(file)
+    truth_of = path.with_name(path.name.replace(".csv.gz", "_truth.csv"))
+    write_atomic(truth_of, truth.to_csv().encode())
+    return load_predictions(path)
 
 
 def decide(run: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[float]]]:

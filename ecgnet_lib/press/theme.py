@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
 from typing import TYPE_CHECKING
 
 from docutils import nodes
@@ -149,6 +150,7 @@ def split_at_terms(text: str, terms: dict) -> list[tuple[str, tuple[str, str, st
     return found
 
 
+@cache
 def pattern(name: str) -> re.Pattern[str]:
     """Return the pattern that finds a term in prose."""
     if any(c.isupper() for c in name[1:]) or len(name) < 4:

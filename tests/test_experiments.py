@@ -182,6 +182,8 @@ def test_the_comparison_on_other_data_leaves_the_record_alone(
         "features": replace(comparison.METHODS["features"], runs=runs),
     }
     monkeypatch.setattr(comparison, "METHODS", few)
+    both = {"ours + features": comparison.TOGETHER["ours + features"]}
+    monkeypatch.setattr(comparison, "TOGETHER", both)
     monkeypatch.setattr(comparison, "PASSES", 0)
     monkeypatch.setattr(out_of_fold, "RESAMPLES", 50)
     monkeypatch.setattr(jobs, "JOBS", tmp_path / "jobs")
@@ -200,6 +202,10 @@ def test_the_comparison_on_other_data_leaves_the_record_alone(
     judged, columns = (result["protocols"]["A"][key] for key in ("methods", "columns"))
     area = [roc_auc_score(rows[name].astype(bool), rows[f"p_{name}"]) for name in columns]
     assert judged["features"]["macro_auc"]["value"] == pytest.approx(np.mean(area), abs=1e-6)
+    three = [load_predictions(folder / "comparison.csv.gz", method=name, set="test")
+             for name in ("ours", "features", "ours + features")]  # fmt: skip
+    one, two, mean = (rows.set_index("recording")["p_CD"] for rows in three)
+    np.testing.assert_allclose(mean, (one + two)[mean.index] / 2, atol=1e-4)
 
 
 def test_only_the_comparison_has_a_choice_of_data() -> None:

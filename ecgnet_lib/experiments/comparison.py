@@ -87,7 +87,10 @@ METHODS: dict[str, Method] = {
     "CNN-LSTM": Method(PEERS, NETWORKS["CNN-LSTM"]),
     "xresnet1d101": Method(SLOW, NETWORKS["xresnet1d101"]),
 }
-TOGETHER = {"ours + features": ("ours", "features")}  # the mean of two methods' probabilities
+TOGETHER = {  # means of the probabilities of several trainings, each a method and its seed
+    "three of ours": [("ours", 0), ("ours", 1), ("ours", 2)],
+    "ours + features": [("ours", 0), ("features", 0)],
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,17 +214,19 @@ def run_jobs(data: Pool, jobs: Jobs) -> None:
     jobs.run_all(work)
 
 
-def mean_of(frames: list[pd.DataFrame], name: str, pair: tuple[str, str]) -> pd.DataFrame:
-    """Return the scores of a method that averages two, where both were run."""
-    keys = ["protocol", "part", "seed", "set", "recording"]
-    both = [
-        pd.concat(f for f in frames if f["method"].iloc[0] == one)
+def mean_of(
+    frames: list[pd.DataFrame], name: str, trainings: list[tuple[str, int]]
+) -> pd.DataFrame:
+    """Return the scores of a method that averages several trainings, where all were run."""
+    keys = ["protocol", "part", "set"]
+    scores = [
+        pd.concat(f for f in frames if (f["method"].iloc[0], f["seed"].iloc[0]) == one)
         .rename_axis("recording")
-        .set_index(keys[:-1], append=True)[NAMES]
-        for one in pair
+        .set_index(keys, append=True)[NAMES]
+        for one in trainings
     ]
-    mean = ((both[0] + both[1]) / 2).dropna().reset_index(keys[:-1])
-    return mean.assign(method=name)
+    mean = (sum(scores) / len(scores)).dropna().reset_index(keys)
+    return mean.assign(method=name, seed=0)
 
 
 def comparison(databases: tuple[str, ...] = DATABASES, folder: Path = RESULTS) -> dict:
@@ -243,7 +248,7 @@ def comparison(databases: tuple[str, ...] = DATABASES, folder: Path = RESULTS) -
             frames.append(frame.assign(**keys))
         if (protocol, part, seed) == ("B", 0, 0):
             cost[name] = {key: float(result[key]) for key in ("parameters", "seconds")}
-    frames += [mean_of(frames, name, pair) for name, pair in TOGETHER.items()]
+    frames += [mean_of(frames, name, each) for name, each in TOGETHER.items()]
     predictions = write_predictions(folder / "comparison.csv.gz", pd.concat(frames), data.table)
     return {
         "kind": "comparison",

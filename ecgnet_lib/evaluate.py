@@ -34,23 +34,19 @@ def weighted_metrics(
     """Return every metric of METRICS for R weightings of the same N recordings at once.
 
     truth, decision: (N,) in {0, 1}; score: (N,); weights: (R, N), how often each recording counts.
-    AUC and average precision judge the score, the others judge the decision. AUC is the
-    Mann-Whitney statistic with ties at one half; average precision is the step sum
-    sum_k (R_k - R_{k-1}) P_k. All equal scikit-learn's with `sample_weight`. A metric that a
+    AUC and average precision judge the score, the others judge the decision. Average precision
+    is the step sum sum_k (R_k - R_{k-1}) P_k. All equal scikit-learn's with `sample_weight`. A metric that a
     resample leaves undefined (no positive, say) is NaN there.
     """
     order = np.argsort(-score, kind="stable")
     ranked = score[order]
     last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # ends of runs of ties
     positive = (weights * truth)[:, order].cumsum(1)[:, last].astype(float)  # (R, K)
-    negative = (weights * (1 - truth))[:, order].cumsum(1)[:, last].astype(float)
-    n_positive, n_negative = positive[:, -1], negative[:, -1]
+    flagged = weights[:, order].cumsum(1)[:, last].astype(float)
+    n_positive = positive[:, -1]
+    auc = weighted_auc(truth, score, weights)
     with np.errstate(invalid="ignore", divide="ignore"):
         gain = np.diff(positive, axis=1, prepend=0.0)
-        rise = np.diff(negative, axis=1, prepend=0.0)
-        below = n_negative[:, None] - negative
-        auc = (gain * (below + 0.5 * rise)).sum(1) / (n_positive * n_negative)
-        flagged = positive + negative
         at = positive / np.where(flagged > 0, flagged, 1)
         average_precision = (gain * at).sum(1) / n_positive
         hits = weights @ (truth * decision)
@@ -60,6 +56,24 @@ def weighted_metrics(
         f1 = 2 * hits / (alarms + n_positive)
     values = (auc, average_precision, precision, recall, f1)
     return {m: np.where(n_positive > 0, v, np.nan) for m, v in zip(METRICS, values, strict=True)}
+
+
+def weighted_auc(truth: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the AUC for R weightings of the same N recordings, (R,); NaN where it is undefined.
+
+    It is the Mann-Whitney statistic: the share of pairs of a positive and a negative recording in
+    which the positive has the higher score, ties counted as one half. Arguments as in
+    `weighted_metrics`.
+    """
+    yes, no = truth > 0, truth == 0
+    order = np.argsort(score[no], kind="stable")
+    below = np.zeros((len(weights), len(order) + 1))  # (R, K): weight of the K lowest negatives
+    np.cumsum(weights[:, no][:, order], axis=1, out=below[:, 1:])
+    ranked, positive = score[no][order], weights[:, yes].astype(float)
+    first, last = (np.searchsorted(ranked, score[yes], side) for side in ("left", "right"))
+    pairs = 0.5 * np.einsum("rp,rp->r", positive, below[:, first] + below[:, last])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return pairs / (positive.sum(1) * below[:, -1])
 
 
 def patient_resamples(patients: np.ndarray, resamples: int, seed: int) -> np.ndarray:
@@ -122,5 +136,5 @@ def macro_auc_samples(truth: pd.DataFrame, scores: pd.DataFrame, counts: np.ndar
         known = truth[name].notna().to_numpy()
         y = truth[name][known].to_numpy(float)
         s = scores[name].to_numpy(float)[known]
-        columns.append(weighted_metrics(y, s, np.zeros_like(y), counts[:, known])["auc"])
+        columns.append(weighted_auc(y, s, counts[:, known]))
     return np.mean(columns, axis=0)

@@ -35,8 +35,8 @@ def weighted_metrics(
 
     truth, decision: (N,) in {0, 1}; score: (N,); weights: (R, N), how often each recording counts.
     AUC and average precision judge the score, the others judge the decision. Average precision
-    is the step sum sum_k (R_k - R_{k-1}) P_k. All equal scikit-learn's with `sample_weight`. A metric that a
-    resample leaves undefined (no positive, say) is NaN there.
+    is the step sum sum_k (R_k - R_{k-1}) P_k. All equal scikit-learn's with `sample_weight`. A
+    metric that a resample leaves undefined (no positive, say) is NaN there.
     """
     order = np.argsort(-score, kind="stable")
     ranked = score[order]

@@ -2,8 +2,8 @@
 
 GAT (Velickovic et al., ICLR 2018) and GATv2 (Brody, Alon and Yahav, ICLR 2022). Both compute the
 same numbers as `torch_geometric.nn.GATConv` and `GATv2Conv`. Here every pair of nodes has a place
-in a dense matrix, which is what the equations say; where nobody asks for the attention,
-`gat_edges.py` computes the same on a CPU several times as fast.
+in a dense matrix, which is what the equations say; for many graphs, and where nobody asks for the
+attention, `gat_edges.py` computes the same on a CPU several times as fast.
 
 Shapes: ... any batch, L nodes (leads), H heads, D features a head.
 """
@@ -23,6 +23,7 @@ CABRERA = ("aVL", "I", "aVR", "II", "aVF", "III")  # limb leads by angle in the 
 CHEST = ("V1", "V2", "V3", "V4", "V5", "V6")  # from the right sternal border to the left side
 LATERAL = ("I", "aVL", "V5", "V6")
 INFERIOR = ("II", "III", "aVF")
+FEW = 32  # graphs for which the dense form is the faster one
 
 
 def lead_graph(leads: tuple[str, ...], kind: str = "anatomy") -> Tensor:
@@ -81,7 +82,8 @@ class GraphAttention(nn.Module):
                 expected=f"(..., {len(self.graph)}, {self.in_features})",
                 found=tuple(h.shape),
             )
-        if not (return_attention or h.is_cuda or torch.compiler.is_compiling()):
+        few = h.shape[:-2].numel() <= FEW
+        if not (return_attention or few or h.is_cuda or torch.compiler.is_compiling()):
             return self.along_edges(h, present)
         allowed = self.graph
         if present is not None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch_geometric.nn import GATConv, GATv2Conv
 
+from ecgnet_lib import gat
 from ecgnet_lib.errors import ConfigError, SignalError
 from ecgnet_lib.gat import GAT, GATv2, lead_graph
 from ecgnet_lib.records import LEADS
@@ -16,6 +17,12 @@ IN, OUT, HEADS = 10, 5, 3
 def random_graph(nodes: int, seed: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return (torch.rand(nodes, nodes, generator=generator) < 0.4) | torch.eye(nodes).bool()
+
+
+@pytest.fixture(autouse=True)
+def along_edges(monkeypatch) -> None:
+    """Let few graphs go the way of many; the dense form is what that is compared with."""
+    monkeypatch.setattr(gat, "FEW", 0)
 
 
 def pair_v1(graph: torch.Tensor) -> tuple[GAT, GATConv]:
@@ -82,6 +89,16 @@ def test_along_the_edges_equals_the_dense_form(layer, graphs) -> None:
 
     for mine, want in zip(both_ways(False), both_ways(True), strict=True):
         torch.testing.assert_close(mine, want)
+
+
+def test_few_graphs_go_the_dense_way(monkeypatch) -> None:
+    module, h = GATv2(IN, OUT, HEADS, lead_graph(LEADS)), torch.randn(5, 12, IN)
+    want = module(h)
+    monkeypatch.setattr(gat, "FEW", 5)
+    monkeypatch.setattr(gat, "EdgeAttention", None)
+    torch.testing.assert_close(module(h), want, atol=1e-5, rtol=0)
+    with pytest.raises(AttributeError):
+        module(torch.randn(6, 12, IN))
 
 
 @pytest.mark.parametrize("layer", [GAT, GATv2])

@@ -173,7 +173,7 @@ def ranking_curves(truth: pd.DataFrame, scores: pd.DataFrame, *, title: str = ""
         pr.step(recall, precision, where="post", label=f"{name}, AP {average:.2f}", **look)
         said.append(f"{name}: AUC {area:.2f}, average precision {average:.2f}")
     roc.plot([0, 1], [0, 1], color="#a0a0a0", linewidth=0.8, zorder=0)
-    roc.set(xlabel="1 - specificity (0 to 1)", ylabel="sensitivity (0 to 1)")
+    roc.set(xlabel="false positive rate (0 to 1)", ylabel="sensitivity (0 to 1)")
     pr.set(xlabel="recall (0 to 1)", ylabel="precision (0 to 1)")
     for ax, place in ((roc, "lower right"), (pr, "lower left")):
         ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), aspect="equal")

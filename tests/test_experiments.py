@@ -111,7 +111,7 @@ def test_predictions_come_back_as_they_were_written(toy) -> None:
     test = toy[(toy.method == "ours") & (toy.set == "test")].set_index("recording")
     wanted = scores[(scores.method == "ours") & (scores.set == "test")]
     for name in NAMES:
-        np.testing.assert_allclose(test[f"p_{name}"], wanted[name].loc[test.index], atol=5e-5)
+        np.testing.assert_allclose(test[f"p_{name}"], wanted[name].loc[test.index], atol=5e-7)
         assert test[name].equals(table[name].astype("boolean").loc[test.index])
 
 
@@ -205,7 +205,7 @@ def test_the_comparison_on_other_data_leaves_the_record_alone(
     three = [load_predictions(folder / "comparison.csv.gz", method=name, set="test")
              for name in ("ours", "features", "ours + features")]  # fmt: skip
     one, two, mean = (rows.set_index("recording")["p_CD"] for rows in three)
-    np.testing.assert_allclose(mean, (one + two)[mean.index] / 2, atol=1e-4)
+    np.testing.assert_allclose(mean, (one + two)[mean.index] / 2, atol=2e-6)
 
 
 def test_only_the_comparison_has_a_choice_of_data() -> None:

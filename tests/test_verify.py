@@ -96,6 +96,12 @@ def test_an_edited_result_is_named_even_when_it_is_sealed_again(record: Path) ->
             "default.json: metrics.MI.f1",
         ),
         (
+            recompute.check_official,
+            "simulation.json",
+            ("rows", "real only", "thresholds", "CD"),
+            "simulation.json: rows.real only.metrics.CD.threshold",
+        ),
+        (
             recompute.check_leakage,
             "leakage.json",
             ("protocols", "patient", "methods", "trees", "metrics", "CD", "auc"),

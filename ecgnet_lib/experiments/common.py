@@ -44,25 +44,31 @@ def scores_of(
 def judge(table: pd.DataFrame, val: pd.DataFrame, test: pd.DataFrame) -> dict:
     """Return thresholds fixed on validation scores, and metrics and predictions of the test."""
     truth = table[NAMES].astype("boolean")
+    val, test = (scores.astype(float).round(6) for scores in (val, test))  # as they are stored
     thresholds = {
         name: best_threshold(truth[name].loc[val.index].to_numpy(bool), val[name].to_numpy())
         for name in NAMES
     }
-    truth, patients = truth.loc[test.index], table.patient.loc[test.index].to_numpy()
-    metrics = per_class(truth, test, test >= pd.Series(thresholds), patients, RESAMPLES)
-    rows = [
-        {
-            "recording": name,
-            "patient": patient,
-            "truth": [int(v) for v in truth.loc[name]],
-            "score": [round(float(v), 6) for v in test.loc[name]],
-        }
-        for name, patient in zip(test.index, patients, strict=True)
-    ]
+    patients = table.patient.loc[test.index].to_numpy()
+    decisions = test >= pd.Series(thresholds)
+    metrics = per_class(truth.loc[test.index], test, decisions, patients, RESAMPLES)
+
+    def rows(scores: pd.DataFrame) -> list[dict]:
+        return [
+            {
+                "recording": name,
+                "patient": table.patient[name],
+                "truth": [int(v) for v in truth.loc[name]],
+                "score": list(score),
+            }
+            for name, score in zip(scores.index, scores.to_numpy(), strict=True)
+        ]
+
     return {
         "thresholds": thresholds,
         "metrics": json.loads(metrics.to_json(orient="index")),
-        "predictions": rows,
+        "validation": rows(val),
+        "predictions": rows(test),
     }
 
 

@@ -75,10 +75,15 @@ METHODS: dict[str, Method] = {
     "resnet1d_wang": Method(PEERS, NETWORKS["resnet1d_wang"]),
     "wang, longer": Method({"B": (3, 1)}, NETWORKS["resnet1d_wang"], config=TAUGHT),
     "wang, taught": Method(
-        {"B": (3, 1)}, NETWORKS["resnet1d_wang"], virtual=True, taught=True, config=TAUGHT
+        {"A": (1, 1), "B": (5, 1)},
+        NETWORKS["resnet1d_wang"],
+        virtual=True,
+        taught=True,
+        config=TAUGHT,
     ),
     "virtual first": Method(PEERS, ours(), virtual=True),
     "real only": Method(PEERS, ours()),
+    "real only, longer": Method({"B": (3, 1)}, ours(), config=TAUGHT),
     "no GAT": Method(ABLATION, ours(gat="none")),
     "no TST": Method(ABLATION, ours(tst=False)),
     "no CBAM": Method(ABLATION, ours(cbam=False)),

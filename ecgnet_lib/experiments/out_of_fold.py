@@ -34,11 +34,11 @@ TRUTH = ["patient", "source", "only_sinus_rhythm", *NAMES]
 def write_predictions(path: Path, scores: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """Write both tables, `NAME.csv.gz` and beside it the truth, and return them as read again.
 
-    scores: the columns of KEYS but the recording, which is the index, and NAMES; four decimals are
+    scores: the columns of KEYS but the recording, which is the index, and NAMES; six decimals are
     kept. table: the recordings' table.
     """
     scores = scores.rename_axis("recording").reset_index()[[*KEYS, *NAMES]]
-    text = scores.to_csv(index=False, float_format="%.4f")
+    text = scores.to_csv(index=False, float_format="%.6f")
     write_atomic(path, gzip.compress(text.encode(), mtime=0))
     truth = table[TRUTH].copy()
     truth[NAMES] = truth[NAMES].astype("boolean").astype("Int64")
@@ -99,7 +99,8 @@ def compare(predictions: pd.DataFrame) -> dict:
 
     Each gets its metrics by class (first seed), its macro AUC and the paired differences to the
     REFERENCES on the recordings that both tested; intervals are 95 % bootstraps over patients. The
-    macro AUC is the mean over the columns that are estimable on all tested recordings. "abnormal"
+    macro AUC is the mean over the columns that are estimable on all tested recordings and of which
+    each part's validation rows knew both answers: what nobody could learn is not judged. "abnormal"
     is judged on the sources that name enough normal recordings too: where all are abnormal, knowing
     the source would be enough.
     """
@@ -111,7 +112,8 @@ def compare(predictions: pd.DataFrame) -> dict:
     tests = {name: [test for test, _ in seeds] for name, seeds in runs.items()}
     metrics = {name: judge_run(*seeds[0]) for name, seeds in runs.items()}
     whole = tests["ours"][0]
-    columns = list(metrics["ours"].index[metrics["ours"]["estimable"]])
+    learned = {name for name, cuts in runs["ours"][0][1].items() if not np.isnan(cuts).any()}
+    columns = [n for n in NAMES if n in learned and metrics["ours"]["estimable"][n]]
     judged = {}
     for name, seeds in tests.items():
         index = seeds[0].index

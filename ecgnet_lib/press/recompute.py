@@ -21,7 +21,7 @@ from ecgnet_lib.errors import SourceError
 from ecgnet_lib.press.sealed import SEAL, sealed_files, sha256
 
 DATABASES = {"ptb-xl": "ptbxl", "ludb": "ludb"}  # by the source in a name; the rest: the Challenge
-EXACT, ROUNDED = 1e-9, 1e-3  # metrics of stored four decimals; those whose scores were rounded
+EXACT = 1e-9  # metrics were computed from the scores as they are stored
 
 
 @dataclass(frozen=True)
@@ -189,19 +189,25 @@ def check_options() -> Iterator[Finding]:
 
 
 def check_official() -> Iterator[Finding]:
-    """Compute the metrics of the results that hold their own predictions."""
+    """Compute the thresholds and metrics of the results that hold their own predictions."""
+    from ecgnet_lib.evaluate import best_threshold
+
     for file in ("default.json", "denoising.json", "simulation.json"):
         result = results.load_result(file)
         for row, judged in result.get("rows", {"": result}).items():
-            cuts = judged.get("thresholds") or result["thresholds"]
-            truth = np.array([p["truth"] for p in judged["predictions"]])
-            score = np.array([p["score"] for p in judged["predictions"]])
+            cuts, where = judged.get("thresholds") or result["thresholds"], f"rows.{row}."
+            val, test = (
+                {key: np.array([p[key] for p in judged[rows]]) for key in ("truth", "score")}
+                for rows in ("validation", "predictions")
+            )
             for column, (name, stored) in enumerate(judged["metrics"].items()):
-                subject = f"{file}: {f'rows.{row}.' if row else ''}metrics.{name}"
-                y, s = truth[:, column], score[:, column]
+                subject = f"{file}: {where if row else ''}metrics.{name}"
+                y, s = test["truth"][:, column], test["score"][:, column]
                 count = int(y.sum())
                 yield number("metrics", f"{subject}.positives", stored["positives"], count, 0)
-                yield from scored(subject, y, s, s >= cuts[name] - 1e-6, stored, ROUNDED)
+                cut = best_threshold(val["truth"][:, column] > 0, val["score"][:, column])
+                yield number("metrics", f"{subject}.threshold", cuts[name], cut, EXACT)
+                yield from scored(subject, y, s, s >= cut, stored, EXACT)
 
 
 def check_leakage() -> Iterator[Finding]:

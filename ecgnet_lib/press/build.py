@@ -146,7 +146,8 @@ def jupyter_book(root: Path, browser: bool = False) -> Path:
     work = root / "build" / "sphinx"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    start = "import ecgnet_lib.press; from jupyter_book.cli.main import main; main()"
+    command = [sys.executable, "-c", start]
     options = ["--config", "_config.yml", "--path-output", "build/sphinx", "-W", "--keep-going"]
     done = subprocess.run(
         [*command, "build", "build/book", *options],
@@ -166,6 +167,8 @@ def jupyter_book(root: Path, browser: bool = False) -> Path:
             worth.append("(a value of a named page needs a format: {glue:text}`p.ipynb::key:s`)")
         shown = "\n  ".join(line.replace(f"{root}{os.sep}", "") for line in worth[-40:])
         raise PageError(f"Jupyter Book is not content (build/sphinx/log.txt)\n  {shown}")
+    for source_map in (work / "_build" / "html").rglob("*.map"):  # for who debugs the theme
+        source_map.unlink()
     return work / "_build" / "html"
 
 

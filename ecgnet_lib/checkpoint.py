@@ -28,12 +28,15 @@ from ecgnet_lib.files import write_atomic, write_json
 from ecgnet_lib.labels import DISEASES
 from ecgnet_lib.model import FoundationalECGNet, ModelConfig
 from ecgnet_lib.records import LEADS
+from ecgnet_lib.rhythm import RhythmConfig, RhythmNet
 
 DEFAULT = Path(__file__).resolve().parents[1] / "book" / "results" / "weights" / "default.json"
 VIRTUAL = DEFAULT.with_name("virtual.json")  # trained on virtual patients only
+STRIP = DEFAULT.with_name("strip.json")  # the rhythm strip that is read beside the default network
+VIRTUAL_STRIP = DEFAULT.with_name("virtual_strip.json")
 
 
-def save_checkpoint(model: FoundationalECGNet, path: Path, about: dict) -> None:
+def save_checkpoint(model: FoundationalECGNet | RhythmNet, path: Path, about: dict) -> None:
     """Write `path` (.json) and the weights beside it (.safetensors).
 
     about: plain values; `train_config`, `thresholds`, `triage_cuts`, `denoise`, `data`,
@@ -43,6 +46,7 @@ def save_checkpoint(model: FoundationalECGNet, path: Path, about: dict) -> None:
     head = {
         "format": 1,
         "code_version": __version__,
+        "network": type(model).__name__,
         "config": model.config.to_dict(),
         "diseases": list(DISEASES),
         "leads": list(LEADS),
@@ -52,7 +56,7 @@ def save_checkpoint(model: FoundationalECGNet, path: Path, about: dict) -> None:
     write_json(path, head | about)
 
 
-def load_checkpoint(path: Path = DEFAULT) -> tuple[FoundationalECGNet, dict]:
+def load_checkpoint(path: Path = DEFAULT) -> tuple[FoundationalECGNet | RhythmNet, dict]:
     """Return the network in eval mode and what the JSON says.
 
     Raises ConfigError when a file is missing, damaged, altered, or made for other classes, leads,
@@ -78,7 +82,11 @@ def load_checkpoint(path: Path = DEFAULT) -> tuple[FoundationalECGNet, dict]:
             remedy="restore both files together",
         )  # fmt: skip
     try:
-        model = FoundationalECGNet(ModelConfig.from_dict(about["config"]))
+        model = (
+            RhythmNet(RhythmConfig(**about["config"]))
+            if about.get("network") == RhythmNet.__name__
+            else FoundationalECGNet(ModelConfig.from_dict(about["config"]))
+        )
         model.load_state_dict(load(weights))
     except (EcgnetError, RuntimeError, SafetensorError, TypeError, KeyError) as error:
         raise ConfigError(
@@ -86,6 +94,30 @@ def load_checkpoint(path: Path = DEFAULT) -> tuple[FoundationalECGNet, dict]:
             remedy="use a checkpoint made by this version, or train anew",
         ) from error  # fmt: skip
     return model.eval(), about
+
+
+def load_networks(path: Path = DEFAULT) -> tuple[FoundationalECGNet, RhythmNet | None, dict]:
+    """Return a network, the rhythm strip that its JSON names, if any, and what the JSON says.
+
+    Raises ConfigError as `load_checkpoint` does, and when the strip is another than the one named.
+    """
+    model, about = load_checkpoint(path)
+    if isinstance(model, RhythmNet):
+        raise ConfigError(
+            "a rhythm strip alone answers for one class only", file=path,
+            remedy=f"give the network that it belongs to, such as {DEFAULT.name}",
+        )  # fmt: skip
+    if "strip" not in about:
+        return model, None, about
+    beside = path.with_name(about["strip"]["weights"])
+    strip, theirs = load_checkpoint(beside)
+    if theirs["weights_sha256"] != about["strip"]["weights_sha256"]:
+        raise ConfigError(
+            "the rhythm strip is not the one that belongs to the network", file=beside,
+            expected=about["strip"]["weights_sha256"], found=theirs["weights_sha256"],
+            remedy="restore all four files together",
+        )  # fmt: skip
+    return model, strip, about
 
 
 def read_json(path: Path) -> dict:

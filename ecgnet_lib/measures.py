@@ -190,7 +190,7 @@ def moved(left_out: pd.DataFrame, pooled: pd.DataFrame) -> Found | None:
 def _lightweight(names: list[str]) -> Found | None:
     """The larger ratio, of parameters or of operations, to the best of some peers."""
     from ecgnet_lib.baselines import NETWORKS
-    from ecgnet_lib.checkpoint import load_checkpoint
+    from ecgnet_lib.checkpoint import load_networks
     from ecgnet_lib.model import count_parameters
 
     methods, cost = _methods(MAIN), load_result("comparison.json")["cost"]
@@ -198,9 +198,9 @@ def _lightweight(names: list[str]) -> Found | None:
     if not peers:
         return None
     best = max(peers, key=lambda name: methods[name]["macro_auc"]["value"])
-    ours, peer = load_checkpoint()[0], NETWORKS[best]()
-    parameters = count_parameters(ours) / count_parameters(peer)
-    work = _operations(ours, 10.0) / _operations(peer, 10.0)
+    (ours, strip, _), peer = load_networks(), NETWORKS[best]()
+    parameters = sum(map(count_parameters, (ours, strip))) / count_parameters(peer)
+    work = sum(_operations(net, 10.0) for net in (ours, strip)) / _operations(peer, 10.0)
     alike, whole = (cost[name]["seconds"] / cost[best]["seconds"] for name in ("real only", "ours"))
     return Found(
         max(parameters, work), None, None, None, "counted, not timed", "the network of record",

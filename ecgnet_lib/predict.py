@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from ecgnet_lib.checkpoint import DEFAULT, load_checkpoint
+from ecgnet_lib.checkpoint import DEFAULT, load_networks
 from ecgnet_lib.denoise import denoise
 from ecgnet_lib.errors import EcgnetError, RecordingError
 from ecgnet_lib.labels import DISEASES
 from ecgnet_lib.records import find, read, resample, standard
+from ecgnet_lib.rhythm import RhythmNet, predict_with_strip
 from ecgnet_lib.risk import apply_platt, triage_level
-from ecgnet_lib.train import predict_crops
 
 LOWEST_HZ, HIGHEST_HZ = 100, 1000
 
@@ -31,7 +31,7 @@ def predict_files(paths: Iterable[str | Path], checkpoint: Path = DEFAULT) -> li
     flat lead counts as missing. Raises ConfigError when the checkpoint cannot be used; a bad
     recording never raises.
     """
-    model, about = load_checkpoint(checkpoint)
+    model, strip, about = load_networks(checkpoint)
     answers = []
     for path in paths:
         try:
@@ -41,13 +41,13 @@ def predict_files(paths: Iterable[str | Path], checkpoint: Path = DEFAULT) -> li
             continue
         for header in headers:
             try:
-                answers.append({"file": str(header), **answer(header, model, about)})
+                answers.append({"file": str(header), **answer(header, model, strip, about)})
             except EcgnetError as error:
                 answers.append({"file": str(header), "refused": str(error)})
     return answers
 
 
-def answer(header: Path, model, about: dict) -> dict:
+def answer(header: Path, model: nn.Module, strip: RhythmNet | None, about: dict) -> dict:
     """Read, denoise and judge one recording; raises EcgnetError for one that cannot be."""
     recording = read(header)
     if not LOWEST_HZ <= recording.fs_hz <= HIGHEST_HZ:
@@ -62,18 +62,26 @@ def answer(header: Path, model, about: dict) -> dict:
         raise RecordingError("every lead is flat", file=header, remedy="look at the recording")
     x = resample(signal, recording.fs_hz, about["config"]["fs_hz"])
     x = denoise(x, about["config"]["fs_hz"], about["denoise"])
-    return assess(x, model, about, present)
+    return assess(x, model, strip, about, present)
 
 
-def assess(x: np.ndarray, model: nn.Module, about: dict, present: np.ndarray | None = None) -> dict:
+def assess(
+    x: np.ndarray,
+    model: nn.Module,
+    strip: RhythmNet | None,
+    about: dict,
+    present: np.ndarray | None = None,
+) -> dict:
     """Return {"abnormal", "classes": {"ARR", ...}, "triage"} of one recording.
 
-    x: (12, T) mV at the network's rate, denoised as about["denoise"] says; present: (12,), False
-    where a lead is missing. The probabilities, those of the classes joint with abnormal, are
-    calibrated where the checkpoint holds Platt parameters (about["platt"], see `risk.calibrate`).
-    about["triage_cuts"] cut the P(abnormal) that is returned.
+    model, strip, about: see `load_networks`. x: (12, T) mV at the network's rate, denoised as
+    about["denoise"] says; present: (12,), False where a lead is missing. The probabilities, those
+    of the classes joint with abnormal and never above it, are calibrated where the checkpoint holds
+    Platt parameters (about["platt"], see `risk.calibrate`). about["triage_cuts"] cut the
+    P(abnormal) that is returned.
     """
-    p, joint = predict_crops(model, x[None], present=None if present is None else present[None])
+    there = None if present is None else present[None]
+    p, joint = predict_with_strip(model, strip, x[None], there)
     raw = pd.DataFrame(np.column_stack([p, joint]), columns=["abnormal", *DISEASES])
     said = apply_platt(raw, about.get("platt", {})).iloc[0].to_dict()
     abnormal = said.pop("abnormal")

@@ -121,7 +121,7 @@ def test_model_bench(monkeypatch):
     assert rows["training on 2.5 s crops, times xresnet1d101 on 10 s"] == (10, 5, True)
     assert rows["training, 12x250, per CPU second: ours"] == (8, None, None)
     assert rows["latency, xresnet1d101 over ours"] == (4, 3, True)
-    assert rows["parameters (at most): ours"][1] == 650_000
+    assert rows["parameters (at most): ours, with its strip"][1] == 650_000
     assert rows["parameters: xresnet1d101"] == (1_872_390, None, None)
     assert rows["memory of a step, ours over resnet1d_wang (at most)"] == (0.5, 1, True)
     for edges in (44, 144):

@@ -29,6 +29,7 @@ from ecgnet_lib.experiments.out_of_fold import (
 )
 from ecgnet_lib.press.sealed import SEAL
 from ecgnet_lib.results import RESULTS, load_predictions
+from ecgnet_lib.rhythm import RhythmNet
 
 
 @pytest.fixture
@@ -178,7 +179,8 @@ def test_the_comparison_on_other_data_leaves_the_record_alone(
     short = replace(CONFIG, crops=32)
     runs = {"A": (1, 1), "C": (3, 1)}  # C has no meaning for one database
     few = {
-        "ours": comparison.Method(runs, comparison.ours(), config=short),
+        "no strip": comparison.Method(runs, comparison.ours(), config=short),
+        "strip": comparison.Method(runs, RhythmNet, config=replace(short, crop_s=10.0)),
         "features": replace(comparison.METHODS["features"], runs=runs),
     }
     monkeypatch.setattr(comparison, "METHODS", few)
@@ -206,6 +208,17 @@ def test_the_comparison_on_other_data_leaves_the_record_alone(
              for name in ("ours", "features", "ours + features")]  # fmt: skip
     one, two, mean = (rows.set_index("recording")["p_CD"] for rows in three)
     np.testing.assert_allclose(mean, (one + two)[mean.index] / 2, atol=2e-6)
+
+    scores = [f"p_{name}" for name in NAMES]  # ours is "no strip", but for P(ARR)
+    ours, crops, strip = (
+        load_predictions(folder / "comparison.csv.gz", method=name)
+        .set_index(["set", "recording"])[scores]
+        .sort_index()
+        for name in ("ours", "no strip", "strip")
+    )
+    pd.testing.assert_frame_equal(ours.drop(columns="p_ARR"), crops.drop(columns="p_ARR"))
+    np.testing.assert_allclose(ours.p_ARR, (crops.p_ARR + strip.p_ARR) / 2, atol=2e-6)
+    assert (strip.nunique() == 1).sum() == len(NAMES) - 1  # the strip knows one class
 
 
 def test_only_the_comparison_has_a_choice_of_data() -> None:

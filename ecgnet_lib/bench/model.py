@@ -25,6 +25,7 @@ from ecgnet_lib.gat import GAT, GATv2, lead_graph
 from ecgnet_lib.labels import DISEASES
 from ecgnet_lib.model import FoundationalECGNet, count_parameters, predict
 from ecgnet_lib.records import LEADS, read, standard
+from ecgnet_lib.rhythm import STRIP_S, RhythmNet
 from ecgnet_lib.simulate import simulate
 from ecgnet_lib.train import predict_crops
 
@@ -100,9 +101,11 @@ def size() -> list[Row]:
     """Numbers learned, and the memory that one training step takes on top of the program."""
     rows, peaks = [], {}
     for name in ("ours", *PEERS):
-        most = PARAMETERS if name == "ours" else None
-        label = f"parameters{' (at most)' if most else ''}: {name}"
-        rows.append(row(label, [count_parameters(network(name))], "", at_most=most))
+        count, label, most = count_parameters(network(name)), f"parameters: {name}", None
+        if name == "ours":
+            count += count_parameters(RhythmNet())
+            label, most = "parameters (at most): ours, with its strip", PARAMETERS
+        rows.append(row(label, [count], "", at_most=most))
         peaks[name] = [fresh_peak_mb(name) for _ in range(3)]
         rows.append(row(f"memory of a step, 64x12x{WHOLE}: {name}", peaks[name], "MB"))
     wang = ratios(peaks, "ours", "resnet1d_wang")
@@ -160,11 +163,11 @@ def graphs() -> list[Row]:
 
 
 def one_recording() -> list[Row]:
-    """From a file to probabilities: read, denoise, infer on the whole 10 s."""
+    """From a file to probabilities: read, denoise, infer on the whole 10 s and the strip."""
     import neurokit2
     import wfdb
 
-    ours, theirs = network("ours").eval(), network("xresnet1d101").eval()
+    ours, strip, theirs = network("ours").eval(), RhythmNet().eval(), network("xresnet1d101").eval()
     with tempfile.TemporaryDirectory() as folder:
         wfdb.wrsamp(
             "one",
@@ -178,8 +181,9 @@ def one_recording() -> list[Row]:
         stem = Path(folder) / "one"
 
         def mine(crop_s: float) -> tuple[np.ndarray, np.ndarray]:
-            signal = denoise(standard(read(stem.with_suffix(".hea"))), FS_HZ)
-            return predict_crops(ours, signal[np.newaxis], crop_s)
+            signal = denoise(standard(read(stem.with_suffix(".hea"))), FS_HZ)[np.newaxis]
+            predict_crops(strip, signal, STRIP_S)
+            return predict_crops(ours, signal, crop_s)
 
         def usual() -> tuple[Tensor, Tensor]:
             signal, _ = wfdb.rdsamp(str(stem))

@@ -10,10 +10,11 @@ import pandas as pd
 import torch
 
 from ecgnet_lib import __version__, datasets
-from ecgnet_lib.crops import Signals, predict_crops
+from ecgnet_lib.crops import Signals
 from ecgnet_lib.evaluate import best_threshold, macro_auc_samples, patient_resamples, per_class
 from ecgnet_lib.labels import DISEASES
 from ecgnet_lib.model import FoundationalECGNet
+from ecgnet_lib.rhythm import STRIP_S, RhythmNet, predict_with_strip
 from ecgnet_lib.splits import Split, audit, duplicates, merge_duplicates, official
 from ecgnet_lib.train import TrainConfig
 
@@ -22,6 +23,7 @@ DENOISING = "gated"
 RESAMPLES = 2000
 CONFIG = TrainConfig(crops=24_000)  # what a network sees of real recordings
 TAUGHT = TrainConfig(crops=60_000)  # with a teacher: beliefs are not so soon learned by heart
+STRIP_CONFIG = TrainConfig(crops=24_000, crop_s=STRIP_S, learning_rate=2e-3)  # of the rhythm strip
 
 
 def official_ptbxl() -> tuple[datasets.Dataset, pd.DataFrame, Split]:
@@ -34,10 +36,14 @@ def official_ptbxl() -> tuple[datasets.Dataset, pd.DataFrame, Split]:
 
 
 def scores_of(
-    model: FoundationalECGNet, signals: Signals, table: pd.DataFrame, rows: np.ndarray
+    model: FoundationalECGNet,
+    signals: Signals,
+    table: pd.DataFrame,
+    rows: np.ndarray,
+    strip: RhythmNet | None = None,
 ) -> pd.DataFrame:
     """Return the probabilities (N, 6) of NAMES for some rows, indexed by recording."""
-    scores = np.column_stack(predict_crops(model, signals, rows=rows))
+    scores = np.column_stack(predict_with_strip(model, strip, signals, rows=rows))
     return pd.DataFrame(scores, index=table.index[rows], columns=NAMES)
 
 

@@ -19,13 +19,14 @@ from torch import nn
 
 from ecgnet_lib import __version__, datasets
 from ecgnet_lib.baselines import CLASSICAL, NETWORKS
-from ecgnet_lib.checkpoint import VIRTUAL, load_checkpoint
-from ecgnet_lib.experiments.common import CONFIG, DENOISING, NAMES, TAUGHT, device
+from ecgnet_lib.checkpoint import VIRTUAL, VIRTUAL_STRIP, load_checkpoint
+from ecgnet_lib.experiments.common import CONFIG, DENOISING, NAMES, STRIP_CONFIG, TAUGHT, device
 from ecgnet_lib.experiments.jobs import Jobs
 from ecgnet_lib.experiments.out_of_fold import compare, write_predictions
 from ecgnet_lib.experiments.virtual import on_virtual_patients
 from ecgnet_lib.model import FoundationalECGNet, ModelConfig, count_parameters
 from ecgnet_lib.results import RESULTS
+from ecgnet_lib.rhythm import RhythmNet
 from ecgnet_lib.splits import (
     Split,
     audit,
@@ -68,7 +69,8 @@ PEERS = {"A": (1, 1), "B": (5, 1), "C": (3, 1)}
 SLOW = PEERS | {"B": (3, 1)}
 ABLATION = {"B": (3, 1)}  # of the network that sees real recordings only
 METHODS: dict[str, Method] = {
-    "ours": Method(OURS, ours(), virtual=True, taught=True, config=TAUGHT),
+    "no strip": Method(OURS, ours(), virtual=True, taught=True, config=TAUGHT),
+    "strip": Method(OURS, RhythmNet, virtual=True, taught=True, config=STRIP_CONFIG),
     "MiniRocket": Method(PEERS, peer=CLASSICAL["MiniRocket"]),
     "features": Method(PEERS, peer=CLASSICAL["features"]),
     "untrained": Method(PEERS, peer=CLASSICAL["untrained"]),
@@ -92,6 +94,7 @@ METHODS: dict[str, Method] = {
     "CNN-LSTM": Method(PEERS, NETWORKS["CNN-LSTM"]),
     "xresnet1d101": Method(SLOW, NETWORKS["xresnet1d101"]),
 }
+HEARD = {"no strip": "ours", "wang, taught": "wang, taught, strip"}  # with the strip beside them
 TOGETHER = {  # means of the probabilities of several trainings, each a method and its seed
     "three of ours": [("ours", 0), ("ours", 1), ("ours", 2)],
     "ours + features": [("ours", 0), ("features", 0)],
@@ -149,7 +152,10 @@ def train_and_score(data: Pool, method: Method, split: Split, seed: int) -> dict
         model, _ = fit(
             signals, labels, split.train, split.val, method.make, config, start, teacher=teacher
         )
-        scores = {side: np.column_stack(predict_crops(model, x)) for side, x in rows.items()}
+        scores = {
+            side: np.column_stack(predict_crops(model, x, config.crop_s))
+            for side, x in rows.items()
+        }
         parameters = count_parameters(model)
     cost = {"parameters": parameters, "seconds": time.process_time() - began}
     return scores | {name: np.array(value) for name, value in cost.items()}
@@ -160,17 +166,15 @@ def on_virtual(method: Method) -> nn.Module:
 
     The peer is trained once; its weights lie with the jobs.
     """
-    if isinstance(method.make, partial):
-        return load_checkpoint(VIRTUAL)[0]
+    if isinstance(method.make, partial) or method.make is RhythmNet:
+        return load_checkpoint(weights_of(method))[0]
 
     def train() -> dict[str, np.ndarray]:
-        return {
-            key: value.numpy()
-            for key, value in on_virtual_patients(method.make)[0].state_dict().items()
-        }
+        weights = on_virtual_patients(method.make)[0].state_dict()
+        return {key: value.numpy() for key, value in weights.items()}
 
     jobs, net = Jobs("comparison"), method.make()
-    said = about_virtual() | {"parameters": count_parameters(net)}
+    said = about_virtual(VIRTUAL) | {"parameters": count_parameters(net)}
     job = Jobs.name(f"virtual patients {type(net).__name__}", said)
     jobs.run_all({job: train})
     net.load_state_dict({key: torch.from_numpy(value) for key, value in jobs.load(job).items()})
@@ -201,13 +205,18 @@ def about(data: Pool, method: Method) -> dict:
     if method.peer is CLASSICAL["untrained"]:
         said["model_config"] = ModelConfig().to_dict()
     if method.virtual:
-        said |= about_virtual()
+        said |= about_virtual(weights_of(method))
     return said
 
 
-def about_virtual() -> dict:
+def weights_of(method: Method) -> Path:
+    """Return where our weights after virtual patients lie, the network's or the strip's."""
+    return VIRTUAL_STRIP if method.make is RhythmNet else VIRTUAL
+
+
+def about_virtual(path: Path) -> dict:
     """Return what a training on virtual patients is told by: the digest of our weights after it."""
-    return {"virtual_weights": load_checkpoint(VIRTUAL)[1]["weights_sha256"]}
+    return {"virtual_weights": load_checkpoint(path)[1]["weights_sha256"]}
 
 
 def run_jobs(data: Pool, jobs: Jobs) -> None:
@@ -217,6 +226,17 @@ def run_jobs(data: Pool, jobs: Jobs) -> None:
         for job, (protocol, name, part, seed) in plan(data).items()
     }
     jobs.run_all(work)
+
+
+def with_strip(frames: list[pd.DataFrame], method: str, name: str) -> list[pd.DataFrame]:
+    """Return the scores of a method whose P(ARR) is averaged with that of the rhythm strip."""
+    keys = ["protocol", "part", "seed", "set"]
+    strip = {tuple(f[keys].iloc[0]): f["ARR"] for f in frames if f["method"].iloc[0] == "strip"}
+    return [
+        f.assign(method=name, ARR=(f["ARR"] + strip[tuple(f[keys].iloc[0])]) / 2)
+        for f in frames
+        if f["method"].iloc[0] == method
+    ]
 
 
 def mean_of(
@@ -253,11 +273,16 @@ def comparison(databases: tuple[str, ...] = DATABASES, folder: Path = RESULTS) -
             frames.append(frame.assign(**keys))
         if (protocol, part, seed) == ("B", 0, 0):
             cost[name] = {key: float(result[key]) for key in ("parameters", "seconds")}
+    heard = [f for method, name in HEARD.items() for f in with_strip(frames, method, name)]
+    frames = heard + frames
+    if "strip" in cost:
+        cost["ours"] = {key: cost["no strip"][key] + value for key, value in cost["strip"].items()}
     frames += [mean_of(frames, name, each) for name, each in TOGETHER.items()]
     predictions = write_predictions(folder / "comparison.csv.gz", pd.concat(frames), data.table)
     return {
         "kind": "comparison",
-        **about(data, METHODS["ours"]),
+        **about(data, METHODS["no strip"]),
+        "virtual_strip_weights": load_checkpoint(VIRTUAL_STRIP)[1]["weights_sha256"],
         "device": device(),
         "seconds": round(seconds),
         "cost": cost,

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 
 from ecgnet_lib import datasets, sources
-from ecgnet_lib.checkpoint import DEFAULT, VIRTUAL, load_checkpoint, save_checkpoint
+from ecgnet_lib.checkpoint import (
+    DEFAULT,
+    STRIP,
+    VIRTUAL,
+    VIRTUAL_STRIP,
+    load_checkpoint,
+    save_checkpoint,
+)
 from ecgnet_lib.evaluate import per_class
 from ecgnet_lib.experiments.common import (
     CONFIG,
     DENOISING,
     NAMES,
     RESAMPLES,
+    STRIP_CONFIG,
     TAUGHT,
     about,
     judge,
@@ -23,6 +32,7 @@ from ecgnet_lib.experiments.common import (
 )
 from ecgnet_lib.intervals import ludb_qtc
 from ecgnet_lib.model import FoundationalECGNet
+from ecgnet_lib.rhythm import RhythmNet
 from ecgnet_lib.risk import calibrate
 from ecgnet_lib.teacher import measurements, teach
 from ecgnet_lib.train import Labels, TrainConfig, fit
@@ -31,8 +41,9 @@ from ecgnet_lib.train import Labels, TrainConfig, fit
 def default() -> dict:
     """Train the default network on PTB-XL's official folds; its weights are those of `predict`.
 
-    It starts from the network of virtual patients, and a forest teaches it. Writes
-    `book/results/weights/default.json` and `.safetensors` too.
+    It starts from the network of virtual patients, and a forest teaches it; so with the rhythm
+    strip that is read beside it. Writes both to `book/results/weights/` too, as `default.json` and
+    `strip.json` with `.safetensors`.
     """
     data, table, split = official_ptbxl()
     start, virtual = load_checkpoint(VIRTUAL)
@@ -41,17 +52,33 @@ def default() -> dict:
     model, history = fit(
         signals, labels, split.train, split.val, config=TAUGHT, initial=start, teacher=teacher
     )
-    val, test = (scores_of(model, signals, table, rows) for rows in (split.val, split.test))
+    strip_start, strip_virtual = load_checkpoint(VIRTUAL_STRIP)
+    strip, _ = fit(
+        signals, labels, split.train, split.val, RhythmNet, STRIP_CONFIG, strip_start,
+        teacher=teacher,
+    )  # fmt: skip
+    strip_said = about("default", data, split, STRIP_CONFIG) | {
+        "denoise": DENOISING,
+        "initial": origin(VIRTUAL_STRIP, strip_virtual),
+    }
+    save_checkpoint(strip, STRIP, strip_said)
+    val, test = (scores_of(model, signals, table, rows, strip) for rows in (split.val, split.test))
     judged = judge(table, val, test)
     said = about("default", data, split, TAUGHT) | {
         "denoise": DENOISING,
-        "initial": {"weights": VIRTUAL.name, "weights_sha256": virtual["weights_sha256"]},
+        "initial": origin(VIRTUAL, virtual),
+        "strip": origin(STRIP, load_checkpoint(STRIP)[1]),
         "thresholds": judged.pop("thresholds"),
         **calibrate(table[NAMES].astype("boolean").loc[val.index], val),
     }
     save_checkpoint(model, DEFAULT, said)
     epochs = json.loads(history.drop(columns="seconds").to_json(orient="records"))
     return said | {"config": model.config.to_dict(), "history": epochs} | judged
+
+
+def origin(path: Path, about: dict) -> dict[str, str]:
+    """Name weights that a network starts from or stands beside."""
+    return {"weights": path.name, "weights_sha256": about["weights_sha256"]}
 
 
 def denoising() -> dict:

@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 
 from ecgnet_lib import __version__
-from ecgnet_lib.checkpoint import VIRTUAL, load_checkpoint
+from ecgnet_lib.checkpoint import VIRTUAL, VIRTUAL_STRIP, load_checkpoint
 from ecgnet_lib.evaluate import MIN_POSITIVES, macro_auc_samples
 from ecgnet_lib.experiments.common import (
     CONFIG,
     DENOISING,
     NAMES,
+    STRIP_CONFIG,
     TAUGHT,
     device,
     interval,
@@ -27,8 +28,10 @@ from ecgnet_lib.experiments.common import (
 )
 from ecgnet_lib.experiments.jobs import Jobs
 from ecgnet_lib.experiments.out_of_fold import resamples, write_predictions
+from ecgnet_lib.model import FoundationalECGNet
 from ecgnet_lib.pretrain import pretrain
 from ecgnet_lib.results import RESULTS
+from ecgnet_lib.rhythm import ARR, RhythmNet
 from ecgnet_lib.teacher import measurements, teach
 from ecgnet_lib.train import Labels, TrainConfig, fit, predict_crops
 
@@ -41,7 +44,7 @@ class Option:
     """One way to train the default network."""
 
     config: TrainConfig = CONFIG
-    start: str = ""  # "virtual": on virtual patients first; "masked": on hidden values first
+    start: str = ""  # "virtual", "virtual strip": on virtual patients; "masked": on hidden values
     taught: bool = False
 
 
@@ -56,8 +59,11 @@ OPTIONS: dict[str, Option] = {
     "teacher": Option(taught=True),
     "virtual patients, teacher": Option(start="virtual", taught=True),
     "virtual patients, teacher, more crops": Option(TAUGHT, "virtual", taught=True),
+    "strip": Option(STRIP_CONFIG, "virtual strip", taught=True),  # judged with the one before
 }
+LAST, STRIP = list(OPTIONS)[-2:]
 TOGETHER = "the last, mean of the seeds"  # of their probabilities
+HEARD = "the last, with a rhythm strip"
 
 
 def options() -> dict:
@@ -70,18 +76,24 @@ def options() -> dict:
     val = np.concatenate([split.train[fold[split.train] == 8], split.val])
     train = np.setdiff1d(split.train, np.flatnonzero(np.isin(patient, patient[val])))
     signals, labels, jobs = data.denoised(DENOISING), Labels.of(table), Jobs("options")
-    _, virtual = load_checkpoint(VIRTUAL)
+    starts = {
+        name: load_checkpoint(path)[1]["weights_sha256"]
+        for name, path in (("virtual", VIRTUAL), ("virtual strip", VIRTUAL_STRIP))
+    }
     beliefs = teach(measurements(signals), labels, train)
 
     def score(option: Option, seed: int) -> dict[str, np.ndarray]:
         config, start, began = replace(option.config, seed=seed), None, time.perf_counter()
+        make = FoundationalECGNet
         if option.start == "virtual":
             start, _ = load_checkpoint(VIRTUAL)
+        elif option.start == "virtual strip":
+            make, (start, _) = RhythmNet, load_checkpoint(VIRTUAL_STRIP)
         elif option.start == "masked":
             start, _ = pretrain(signals, train, config=config)
         teacher = beliefs if option.taught else None
-        model, _ = fit(signals, labels, train, val, config=config, initial=start, teacher=teacher)
-        scores = np.column_stack(predict_crops(model, signals, rows=val))
+        model, _ = fit(signals, labels, train, val, make, config, start, teacher=teacher)
+        scores = np.column_stack(predict_crops(model, signals, config.crop_s, rows=val))
         return {"scores": scores, "seconds": np.array(time.perf_counter() - began)}
 
     todo, names = {}, {}
@@ -90,13 +102,17 @@ def options() -> dict:
             about = {
                 "data_manifest": data.manifest, "code_version": __version__,
                 "train_config": option.config.to_dict(), "taught": option.taught,
-                "start": virtual["weights_sha256"] if option.start == "virtual" else option.start,
+                "start": starts.get(option.start, option.start),
             }  # fmt: skip
             job = Jobs.name(f"{name} seed {seed}", about)
             todo[job], names[job] = partial(score, option, seed), (name, seed)
     jobs.run_all(todo)
     found = {names[job]: jobs.load(job)["scores"] for job in todo}
-    found[TOGETHER, 0] = np.mean([found[list(OPTIONS)[-1], seed] for seed in SEEDS], axis=0)
+    found[TOGETHER, 0] = np.mean([found[LAST, seed] for seed in SEEDS], axis=0)
+    for seed in SEEDS:
+        heard, strip = found[LAST, seed].copy(), found.pop((STRIP, seed))
+        heard[:, ARR] = (heard[:, ARR] + strip[:, ARR]) / 2
+        found[HEARD, seed] = heard
     frames = [
         pd.DataFrame(scores, index=table.index[val], columns=NAMES).assign(
             protocol="validation", method=name, part=0, seed=seed, set="val"

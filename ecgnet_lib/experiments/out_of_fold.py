@@ -26,7 +26,7 @@ from ecgnet_lib.files import write_atomic
 from ecgnet_lib.results import load_predictions
 
 KEYS = ["protocol", "method", "part", "seed", "set", "recording"]
-REFERENCES = ("ours", "real only")  # every method is compared with these
+REFERENCES = ("ours", "no strip", "real only")  # every method is compared with these
 DECIDED = ("precision", "recall", "f1")  # metrics that need a threshold
 TRUTH = ["patient", "source", "only_sinus_rhythm", *NAMES]
 

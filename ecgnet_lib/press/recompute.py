@@ -56,12 +56,14 @@ def check_weights() -> Iterator[Finding]:
         digests[about.stem] = sha256(weights) if weights.is_file() else "missing"
         said = json.loads(about.read_text(encoding="utf-8")).get("weights_sha256")
         yield Finding("weights", name, said, digests[about.stem], said == digests[about.stem])
-    named = {
-        "comparison.json": ("virtual_weights", "virtual"),
-        "explanation.json": ("weights_sha256", "default"),
-    }
-    for file, (key, network) in named.items():
-        said = results.load_result(file).get(key)
+    named = (
+        ("comparison.json", "virtual_weights", "virtual"),
+        ("comparison.json", "virtual_strip_weights", "virtual_strip"),
+        ("default.json", "strip.weights_sha256", "strip"),
+        ("explanation.json", "weights_sha256", "default"),
+    )
+    for file, key, network in named:
+        said = dict(leaves(results.load_result(file))).get(key)
         subject = f"{file}: {key}, of weights/{network}.safetensors"
         yield Finding("weights", subject, said, digests.get(network), said == digests.get(network))
 

@@ -66,7 +66,7 @@ def test_what_no_crop_holds_is_heard_in_the_strip() -> None:
     train, val = np.arange(128), np.arange(128, n)
     auc = {}
     for make, crop_s in ((RhythmNet, 10.0), (lambda: FoundationalECGNet(TINY), 2.5)):
-        config = TrainConfig(crops=2560, batch=32, crop_s=crop_s, learning_rate=5e-3, gain=0,
+        config = TrainConfig(crops=1280, batch=32, crop_s=crop_s, learning_rate=5e-3, gain=0,
                              wander_mv=0)  # fmt: skip
         net, _ = fit(signals, labels, train, val, make, config)
         said = predict_crops(net, signals, crop_s, rows=val)[1][:, ARR - 1]

@@ -49,7 +49,7 @@ def data() -> None:
 @data.command("list")
 def data_list() -> None:
     """Show which databases the book knows, and what of them is at hand."""
-    from ecgnet_lib.sources import SOURCES, state
+    from ecgnet_lib.datasets.sources import SOURCES, state
 
     rows = [
         (
@@ -74,7 +74,7 @@ def data_get(name: str, fs_hz: int) -> None:
     Example
       python -m ecgnet_lib data get ludb
     """
-    from ecgnet_lib.sources import get
+    from ecgnet_lib.datasets.sources import get
 
     got = get(name, fs_hz)
     click.echo(f"{name}: {got.files:,} files at hand, {got.fetched:,} fetched now")
@@ -84,7 +84,7 @@ def data_get(name: str, fs_hz: int) -> None:
 @click.argument("name")
 def data_verify(name: str) -> None:
     """Compare the files of database NAME that are at hand with the published checksums."""
-    from ecgnet_lib.sources import verify
+    from ecgnet_lib.datasets.sources import verify
 
     report = verify(name)
     click.echo(report)
@@ -237,9 +237,9 @@ def predict(files: tuple[Path, ...], out: Path | None) -> None:
       python -m ecgnet_lib predict 00001_hr.hea 00002_hr.hea
       python -m ecgnet_lib predict my_recordings/ --json answers.json
     """
+    from ecgnet_lib.datasets.labels import DISEASES
+    from ecgnet_lib.evaluation.predict import predict_files
     from ecgnet_lib.files import write_json
-    from ecgnet_lib.labels import DISEASES
-    from ecgnet_lib.predict import predict_files
 
     answers = predict_files(list(files))
     rows = [

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner, Result
 
-from ecgnet_lib import predict as predict_module
-from ecgnet_lib import sources
 from ecgnet_lib.__main__ import main
+from ecgnet_lib.datasets import sources
 from ecgnet_lib.errors import SourceError
+from ecgnet_lib.evaluation import predict as predict_module
 from ecgnet_lib.press import book as book_module
 from ecgnet_lib.press.pages import read_parameters
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ecgnet_lib.archive import Archive
 from ecgnet_lib.bench import Row, row
-from ecgnet_lib.train import Labels, TrainConfig, fit
+from ecgnet_lib.datasets.archive import Archive
+from ecgnet_lib.training.loop import Labels, TrainConfig, fit
 
 FEW, MANY, AT_ONCE = 500, 20_000, 2_000
 FS_HZ = 100
@@ -49,7 +49,7 @@ def training(folder: Path, n: int) -> float:
 
 def make(folder: Path, n: int) -> None:
     """Write n virtual patients as archive and table."""
-    from ecgnet_lib.simulate import cohort
+    from ecgnet_lib.datasets.simulated import cohort
 
     named, tables = {}, []
     for seed in range(-(-n // AT_ONCE)):

@@ -1,7 +1,7 @@
 """The network against its peers: training, latency, memory, graphs, and one recording end to end.
 
 One thread, CPU time, the peers in turns. xresnet1d101 and resnet1d_wang are those of
-`ecgnet_lib.baselines`; the graph layers beside ours are torch-geometric's.
+`ecgnet_lib.network.baselines`; the graph layers beside ours are torch-geometric's.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ecgnet_lib.baselines import NETWORKS
 from ecgnet_lib.bench import Row, high_water_mb, interleaved, ratios, row
-from ecgnet_lib.denoise import denoise
-from ecgnet_lib.gat import GAT, GATv2, lead_graph
-from ecgnet_lib.labels import DISEASES
-from ecgnet_lib.model import FoundationalECGNet, count_parameters, predict
-from ecgnet_lib.records import LEADS, read, standard
-from ecgnet_lib.rhythm import STRIP_S, RhythmNet
-from ecgnet_lib.simulate import simulate
-from ecgnet_lib.train import predict_crops
+from ecgnet_lib.datasets.labels import DISEASES
+from ecgnet_lib.datasets.records import LEADS, read, standard
+from ecgnet_lib.denoising.daubechies import denoise
+from ecgnet_lib.network.baselines import NETWORKS
+from ecgnet_lib.network.ecgnet import FoundationalECGNet, count_parameters, predict
+from ecgnet_lib.network.gat import GAT, GATv2, lead_graph
+from ecgnet_lib.network.rhythm import STRIP_S, RhythmNet
+from ecgnet_lib.simulation.simulator import simulate
+from ecgnet_lib.training.loop import predict_crops
 
 FS_HZ, WHOLE, CROP = 100, 1000, 250  # samples: a recording of 10 s, a crop of 2.5 s
 BATCH, GRAPHS = 64, 8000

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgnet_lib.archive import Archive
 from ecgnet_lib.bench import Row, interleaved, ratios, row
-from ecgnet_lib.records import LEADS, find, read
+from ecgnet_lib.datasets.archive import Archive
+from ecgnet_lib.datasets.records import LEADS, find, read
 
 COUNT = 64  # recordings per size, and the size of a batch
 

@@ -19,14 +19,15 @@ import pandas as pd
 from tqdm import tqdm
 
 from ecgnet_lib.bench import Row
-from ecgnet_lib.copies import locate
-from ecgnet_lib.criteria import CRITERIA, measure
-from ecgnet_lib.diseases import DISEASES
-from ecgnet_lib.electrodes import electrode_noise, spoil
+from ecgnet_lib.datasets.local import locate
+from ecgnet_lib.datasets.records import LEADS, read, standard
+from ecgnet_lib.datasets.simulated import cohort
+from ecgnet_lib.datasets.tables import ludb_table, ptbxl_table
 from ecgnet_lib.errors import SignalError, SourceError
-from ecgnet_lib.records import LEADS, read, standard
-from ecgnet_lib.simulate import Simulation, cohort, simulate
-from ecgnet_lib.tables import ludb_table, ptbxl_table
+from ecgnet_lib.measurements.callipers import CRITERIA, measure
+from ecgnet_lib.simulation.diseases import DISEASES
+from ecgnet_lib.simulation.electrodes import electrode_noise, spoil
+from ecgnet_lib.simulation.simulator import Simulation, simulate
 
 PER_DISEASE, NORMALS, FS_HZ = 60, 240, 500
 # What a healthy heart may have too: its rate alone says nothing against it.

@@ -15,12 +15,13 @@ import pandas as pd
 import torch
 
 from ecgnet_lib.errors import ConfigError
-from ecgnet_lib.evaluate import METRICS
+from ecgnet_lib.evaluation.metrics import METRICS
+from ecgnet_lib.evaluation.results import RESULTS, load_result
 from ecgnet_lib.experiments import comparison, explanation, leakage, official, options, virtual
 from ecgnet_lib.files import write_json
-from ecgnet_lib.results import RESULTS, load_result
+from ecgnet_lib.paths import BUILD
 
-OTHER = RESULTS.parents[1] / "build" / "results"  # made on data that are not those of record
+OTHER = BUILD / "results"  # made on data that are not those of record
 
 EXPERIMENTS: dict[str, Callable[[], dict]] = {
     "virtual": virtual.virtual,

@@ -10,13 +10,18 @@ import pandas as pd
 import torch
 
 from ecgnet_lib import __version__, datasets
-from ecgnet_lib.crops import Signals
-from ecgnet_lib.evaluate import best_threshold, macro_auc_samples, patient_resamples, per_class
-from ecgnet_lib.labels import DISEASES
-from ecgnet_lib.model import FoundationalECGNet
-from ecgnet_lib.rhythm import STRIP_S, RhythmNet, predict_with_strip
-from ecgnet_lib.splits import Split, audit, duplicates, merge_duplicates, official
-from ecgnet_lib.train import TrainConfig
+from ecgnet_lib.datasets.labels import DISEASES
+from ecgnet_lib.datasets.splits import Split, audit, duplicates, merge_duplicates, official
+from ecgnet_lib.evaluation.metrics import (
+    best_threshold,
+    macro_auc_samples,
+    patient_resamples,
+    per_class,
+)
+from ecgnet_lib.network.ecgnet import FoundationalECGNet
+from ecgnet_lib.network.inference import Signals
+from ecgnet_lib.network.rhythm import STRIP_S, RhythmNet, predict_with_strip
+from ecgnet_lib.training.loop import TrainConfig
 
 NAMES = ["abnormal", *DISEASES]
 DENOISING = "gated"

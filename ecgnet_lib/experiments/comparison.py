@@ -18,16 +18,7 @@ import torch
 from torch import nn
 
 from ecgnet_lib import __version__, datasets
-from ecgnet_lib.baselines import CLASSICAL, NETWORKS
-from ecgnet_lib.checkpoint import VIRTUAL, VIRTUAL_STRIP, load_checkpoint
-from ecgnet_lib.experiments.common import CONFIG, DENOISING, NAMES, STRIP_CONFIG, TAUGHT, device
-from ecgnet_lib.experiments.jobs import Jobs
-from ecgnet_lib.experiments.out_of_fold import compare, write_predictions
-from ecgnet_lib.experiments.virtual import on_virtual_patients
-from ecgnet_lib.model import FoundationalECGNet, ModelConfig, count_parameters
-from ecgnet_lib.results import RESULTS
-from ecgnet_lib.rhythm import RhythmNet
-from ecgnet_lib.splits import (
+from ecgnet_lib.datasets.splits import (
     Split,
     audit,
     duplicates,
@@ -36,8 +27,19 @@ from ecgnet_lib.splits import (
     merge_duplicates,
     official,
 )
-from ecgnet_lib.teacher import measurements, teach
-from ecgnet_lib.train import Labels, TrainConfig, fit, predict_crops
+from ecgnet_lib.denoising.apply import denoised
+from ecgnet_lib.evaluation.classifiers import CLASSICAL
+from ecgnet_lib.evaluation.results import RESULTS
+from ecgnet_lib.experiments.common import CONFIG, DENOISING, NAMES, STRIP_CONFIG, TAUGHT, device
+from ecgnet_lib.experiments.jobs import Jobs
+from ecgnet_lib.experiments.out_of_fold import compare, write_predictions
+from ecgnet_lib.experiments.virtual import on_virtual_patients
+from ecgnet_lib.network.baselines import NETWORKS
+from ecgnet_lib.network.checkpoint import VIRTUAL, VIRTUAL_STRIP, load_checkpoint
+from ecgnet_lib.network.ecgnet import FoundationalECGNet, ModelConfig, count_parameters
+from ecgnet_lib.network.rhythm import RhythmNet
+from ecgnet_lib.training.distillation import measurements, teach
+from ecgnet_lib.training.loop import Labels, TrainConfig, fit, predict_crops
 
 DATABASES = ("ptbxl", "ludb", "challenge-2021")
 PASSES = 8  # a network sees each training recording at least so often, however many there are
@@ -125,7 +127,7 @@ def pool(databases: tuple[str, ...] = DATABASES) -> Pool:
     loaded = [datasets.load(name) for name in databases]
     table = pd.concat([data.table for data in loaded])
     methods = sorted({method.denoising for method in METHODS.values()} | {"none"})
-    signals = {m: np.concatenate([data.denoised(m) for data in loaded]) for m in methods}
+    signals = {m: np.concatenate([denoised(data, m) for data in loaded]) for m in methods}
     table = merge_duplicates(table, duplicates(signals["none"], table))
     database = np.repeat(databases, [len(data.table) for data in loaded])
     splits = {"A": [official(table)], "B": kfold(table, 5)}

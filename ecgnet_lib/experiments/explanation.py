@@ -10,10 +10,11 @@ from torch import nn
 from tqdm import tqdm
 
 from ecgnet_lib import datasets
-from ecgnet_lib.checkpoint import load_checkpoint
-from ecgnet_lib.denoise import denoise
-from ecgnet_lib.experiments.common import RESAMPLES, about
-from ecgnet_lib.explain import (
+from ecgnet_lib.datasets.labels import DISEASES
+from ecgnet_lib.datasets.records import LEADS
+from ecgnet_lib.datasets.splits import audit, duplicates, merge_duplicates, official
+from ecgnet_lib.denoising.daubechies import denoise
+from ecgnet_lib.evaluation.explain import (
     FORMS,
     FRACTIONS,
     TERRITORY,
@@ -29,11 +30,10 @@ from ecgnet_lib.explain import (
     territory_share,
     units_of,
 )
-from ecgnet_lib.labels import DISEASES
-from ecgnet_lib.records import LEADS
-from ecgnet_lib.simulate import simulate
-from ecgnet_lib.splits import audit, duplicates, merge_duplicates, official
-from ecgnet_lib.train import TrainConfig, predict_crops
+from ecgnet_lib.experiments.common import RESAMPLES, about
+from ecgnet_lib.network.checkpoint import load_checkpoint
+from ecgnet_lib.simulation.simulator import simulate
+from ecgnet_lib.training.loop import TrainConfig, predict_crops
 
 IG, SIZE = "integrated gradients", "signal size"
 FORM_OF = {"CBAM": "cells", "GAT": "leads", "TST": "tokens"}  # where each attention says something

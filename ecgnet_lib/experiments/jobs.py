@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-JOBS = Path(__file__).resolve().parents[2] / "build" / "experiments"
+from ecgnet_lib.paths import BUILD
+
+JOBS = BUILD / "experiments"
 WAIT_S = 5.0  # between two looks at what another process does
 
 

@@ -15,12 +15,9 @@ import pandas as pd
 from sklearn.ensemble import ExtraTreesClassifier
 
 import ecgnet_lib
-from ecgnet_lib.denoise import denoise
-from ecgnet_lib.experiments.common import DENOISING, RESAMPLES, about, official_ptbxl
-from ecgnet_lib.experiments.jobs import Jobs
-from ecgnet_lib.experiments.out_of_fold import TRUTH
-from ecgnet_lib.files import write_atomic
-from ecgnet_lib.leakage import (
+from ecgnet_lib.datasets.splits import Split
+from ecgnet_lib.denoising.daubechies import denoise
+from ecgnet_lib.evaluation.leakage import (
     NAMES,
     PROTOCOLS,
     SCORES,
@@ -33,10 +30,13 @@ from ecgnet_lib.leakage import (
     overlap,
     predictions,
 )
-from ecgnet_lib.model import FoundationalECGNet, ModelConfig
-from ecgnet_lib.results import RESULTS, load_predictions
-from ecgnet_lib.splits import Split
-from ecgnet_lib.train import Labels, TrainConfig, fit, predict_crops
+from ecgnet_lib.evaluation.results import RESULTS, load_predictions
+from ecgnet_lib.experiments.common import DENOISING, RESAMPLES, about, official_ptbxl
+from ecgnet_lib.experiments.jobs import Jobs
+from ecgnet_lib.experiments.out_of_fold import TRUTH
+from ecgnet_lib.files import write_atomic
+from ecgnet_lib.network.ecgnet import FoundationalECGNet, ModelConfig
+from ecgnet_lib.training.loop import Labels, TrainConfig, fit, predict_crops
 
 FILE = "leakage.csv.gz"
 OF_EACH = 84  # recordings of a disease: as few as leave 20 in the test set
@@ -46,7 +46,10 @@ CONFIG = TrainConfig(
     noise_mv=0.0, wander_mv=0.0, crop_s=WINDOW_S,
 )  # fmt: skip
 MODEL = replace(ModelConfig(), dropout=0.0, scale_mv=1.0)  # the lab standardises the leads itself
-CODE = ("leakage", "splits", "train", "model", "cbam", "gat", "tst", "denoise")
+CODE = (
+    *("evaluation/leakage", "datasets/splits", "training/loop", "denoising/daubechies"),
+    *("network/ecgnet", "network/cbam", "network/gat", "network/tst"),
+)
 
 
 def leakage() -> dict:

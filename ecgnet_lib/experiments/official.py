@@ -7,16 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgnet_lib import datasets, sources
-from ecgnet_lib.checkpoint import (
-    DEFAULT,
-    STRIP,
-    VIRTUAL,
-    VIRTUAL_STRIP,
-    load_checkpoint,
-    save_checkpoint,
-)
-from ecgnet_lib.evaluate import per_class
+from ecgnet_lib import datasets
+from ecgnet_lib.datasets import sources
+from ecgnet_lib.denoising.apply import denoised, denoised_archive
+from ecgnet_lib.evaluation.metrics import per_class
+from ecgnet_lib.evaluation.risk import calibrate
 from ecgnet_lib.experiments.common import (
     CONFIG,
     DENOISING,
@@ -30,12 +25,19 @@ from ecgnet_lib.experiments.common import (
     official_ptbxl,
     scores_of,
 )
-from ecgnet_lib.intervals import ludb_qtc
-from ecgnet_lib.model import FoundationalECGNet
-from ecgnet_lib.rhythm import RhythmNet
-from ecgnet_lib.risk import calibrate
-from ecgnet_lib.teacher import measurements, teach
-from ecgnet_lib.train import Labels, TrainConfig, fit
+from ecgnet_lib.measurements.ludb_marks import ludb_qtc
+from ecgnet_lib.network.checkpoint import (
+    DEFAULT,
+    STRIP,
+    VIRTUAL,
+    VIRTUAL_STRIP,
+    load_checkpoint,
+    save_checkpoint,
+)
+from ecgnet_lib.network.ecgnet import FoundationalECGNet
+from ecgnet_lib.network.rhythm import RhythmNet
+from ecgnet_lib.training.distillation import measurements, teach
+from ecgnet_lib.training.loop import Labels, TrainConfig, fit
 
 
 def default() -> dict:
@@ -47,7 +49,7 @@ def default() -> dict:
     """
     data, table, split = official_ptbxl()
     start, virtual = load_checkpoint(VIRTUAL)
-    signals, labels = data.denoised_archive(DENOISING), Labels.of(table)  # memory stays flat
+    signals, labels = denoised_archive(data, DENOISING), Labels.of(table)  # memory stays flat
     teacher = teach(measurements(signals), labels, split.train)
     model, history = fit(
         signals, labels, split.train, split.val, config=TAUGHT, initial=start, teacher=teacher
@@ -87,7 +89,7 @@ def denoising() -> dict:
     config, labels = TrainConfig(crops=20_000), Labels.of(table)
     runs, judged = {}, {}
     for method in ("none", "butterworth", "paper", "gated"):
-        signals = data.denoised(method)
+        signals = denoised(data, method)
         model, _ = fit(signals, labels, split.train, split.val, config=config)
         val, runs[method] = (scores_of(model, signals, table, r) for r in (split.val, split.test))
         judged[method] = judge(table, val, runs[method])
@@ -98,7 +100,7 @@ def denoising() -> dict:
 def simulation() -> dict:
     """How far do virtual patients carry? Trained on them alone, before real ones, or not at all."""
     data, table, split = official_ptbxl()
-    labels, signals = Labels.of(table), data.denoised(DENOISING)
+    labels, signals = Labels.of(table), denoised(data, DENOISING)
     on_virtual, virtual = load_checkpoint(VIRTUAL)
     on_real, _ = fit(signals, labels, split.train, split.val, config=CONFIG)
     on_both, _ = fit(signals, labels, split.train, split.val, config=CONFIG, initial=on_virtual)
@@ -124,7 +126,7 @@ def qt_on_ludb(model: FoundationalECGNet) -> dict:
     """
     ludb = datasets.load("ludb")
     truth = ludb_qtc(sources.locate("ludb"), ludb.table)[["prolonged"]]
-    scores = scores_of(model, ludb.denoised(DENOISING), ludb.table, np.arange(len(ludb.table)))
+    scores = scores_of(model, denoised(ludb, DENOISING), ludb.table, np.arange(len(ludb.table)))
     scores = scores[["QT"]].set_axis(["prolonged"], axis=1)
     patients = ludb.table.patient.to_numpy()
     result = per_class(truth, scores, scores > 0.5, patients, RESAMPLES).loc["prolonged"]

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from ecgnet_lib import __version__
-from ecgnet_lib.checkpoint import VIRTUAL, VIRTUAL_STRIP, load_checkpoint
-from ecgnet_lib.evaluate import MIN_POSITIVES, macro_auc_samples
+from ecgnet_lib.denoising.apply import denoised
+from ecgnet_lib.evaluation.metrics import MIN_POSITIVES, macro_auc_samples
+from ecgnet_lib.evaluation.results import RESULTS
 from ecgnet_lib.experiments.common import (
     CONFIG,
     DENOISING,
@@ -28,12 +29,12 @@ from ecgnet_lib.experiments.common import (
 )
 from ecgnet_lib.experiments.jobs import Jobs
 from ecgnet_lib.experiments.out_of_fold import resamples, write_predictions
-from ecgnet_lib.model import FoundationalECGNet
-from ecgnet_lib.pretrain import pretrain
-from ecgnet_lib.results import RESULTS
-from ecgnet_lib.rhythm import ARR, RhythmNet
-from ecgnet_lib.teacher import measurements, teach
-from ecgnet_lib.train import Labels, TrainConfig, fit, predict_crops
+from ecgnet_lib.network.checkpoint import VIRTUAL, VIRTUAL_STRIP, load_checkpoint
+from ecgnet_lib.network.ecgnet import FoundationalECGNet
+from ecgnet_lib.network.rhythm import ARR, RhythmNet
+from ecgnet_lib.training.distillation import measurements, teach
+from ecgnet_lib.training.loop import Labels, TrainConfig, fit, predict_crops
+from ecgnet_lib.training.pretraining import pretrain
 
 SEEDS = (0, 1)
 PLAIN = "labels only"
@@ -75,7 +76,7 @@ def options() -> dict:
     fold, patient = (table[name].to_numpy() for name in ("fold", "patient"))
     val = np.concatenate([split.train[fold[split.train] == 8], split.val])
     train = np.setdiff1d(split.train, np.flatnonzero(np.isin(patient, patient[val])))
-    signals, labels, jobs = data.denoised(DENOISING), Labels.of(table), Jobs("options")
+    signals, labels, jobs = denoised(data, DENOISING), Labels.of(table), Jobs("options")
     starts = {
         name: load_checkpoint(path)[1]["weights_sha256"]
         for name, path in (("virtual", VIRTUAL), ("virtual strip", VIRTUAL_STRIP))

@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ecgnet_lib.evaluate import (
+from ecgnet_lib.evaluation.metrics import (
     MIN_POSITIVES,
     best_threshold,
     macro_auc_samples,
     patient_resamples,
     per_class,
 )
+from ecgnet_lib.evaluation.results import load_predictions
 from ecgnet_lib.experiments.common import NAMES, RESAMPLES, interval
 from ecgnet_lib.files import write_atomic
-from ecgnet_lib.results import load_predictions
 
 KEYS = ["protocol", "method", "part", "seed", "set", "recording"]
 REFERENCES = ("ours", "no strip", "real only")  # every method is compared with these

@@ -10,14 +10,14 @@ import pandas as pd
 from torch import nn
 
 from ecgnet_lib import __version__, datasets
-from ecgnet_lib.checkpoint import VIRTUAL, VIRTUAL_STRIP, save_checkpoint
-from ecgnet_lib.denoise import denoise
+from ecgnet_lib.datasets.simulated import cohort
+from ecgnet_lib.datasets.splits import official
+from ecgnet_lib.denoising.daubechies import denoise
 from ecgnet_lib.experiments.common import DENOISING, STRIP_CONFIG, device
-from ecgnet_lib.model import FoundationalECGNet
-from ecgnet_lib.rhythm import RhythmNet
-from ecgnet_lib.simulate import cohort
-from ecgnet_lib.splits import official
-from ecgnet_lib.train import Labels, TrainConfig, fit
+from ecgnet_lib.network.checkpoint import VIRTUAL, VIRTUAL_STRIP, save_checkpoint
+from ecgnet_lib.network.ecgnet import FoundationalECGNet
+from ecgnet_lib.network.rhythm import RhythmNet
+from ecgnet_lib.training.loop import Labels, TrainConfig, fit
 
 PATIENTS = 24_000
 CONFIG = TrainConfig(crops=100_000, seed=100)

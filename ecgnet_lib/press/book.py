@@ -18,12 +18,11 @@ from pathlib import Path
 import yaml
 
 from ecgnet_lib.errors import PageError
+from ecgnet_lib.paths import ROOT
 from ecgnet_lib.press.keys import Library, data_manifest, page_code, page_key, sources_named
 from ecgnet_lib.press.pages import Page, read_page
 from ecgnet_lib.press.run import Job, bring, executed, recorded_in, refresh, run
 
-ROOT = Path(__file__).resolve().parents[2]
-READS_DATA = "ecgnet_lib/sources.py"  # a page that imports it, directly or not, depends on data
 UNSAFE = re.compile(r"[^\w.=-]+")  # in a file name
 AT_ONCE = 2  # pages executed at the same time, each in one thread
 
@@ -103,18 +102,17 @@ class Book:
         """Return the key that a page has now, with some parameters set from outside."""
         page = self.pages[name]
         settings = page.settings(given or {})
-        files = self.library.used_by(page_code(page), page.file)
+        files = self.library.used_by(page_code(page))
         files["requirements.lock"] = self.lock
         data = self.data(page, settings)
         return page_key(page, settings, files, data, {n: self.key(n) for n in page.after})
 
     def data(self, page: Page, settings: dict[str, object]) -> str:
         """Return what tells the recordings of a page apart, "" where it reads none."""
-        code = page_code(page)
-        if READS_DATA not in self.library.used_by(code, page.file):
+        if "dataset" not in settings:
             return ""
-        dataset, fs_hz = settings.get("dataset", "auto"), settings.get("fs_hz", 100)
-        return self.manifest(dataset, fs_hz, sources_named(code))
+        named = sources_named(page_code(page))
+        return self.manifest(settings["dataset"], settings.get("fs_hz", 100), named)
 
     def job(self, name: str, given: dict[str, object] | None = None) -> Job:
         """Return what it takes to bring a page up to date, checked."""

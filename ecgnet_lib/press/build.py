@@ -13,8 +13,8 @@ from collections.abc import Callable
 from importlib.metadata import files
 from pathlib import Path
 
-from ecgnet_lib import results
 from ecgnet_lib.errors import PageError
+from ecgnet_lib.evaluation import results
 from ecgnet_lib.files import write_if_new
 from ecgnet_lib.press.book import ROOT, Book
 from ecgnet_lib.press.ledger import ledger_page
@@ -91,13 +91,14 @@ def stage(root: Path) -> None:
 
 def cover(made: Path) -> bytes:
     """Return the figures of the cover as Markdown; those made before, while they still hold."""
-    code = Path(__file__).parents[1]
-    files = [code / f"figures_{part}.py" for part in ("cover", "leakage", "style")]
+    code = ROOT / "ecgnet_lib" / "figures"
+    files = [code / f"{part}.py" for part in ("cover", "leakage", "style")]
     files += [results.RESULTS / "comparison.json", results.RESULTS / "leakage.json"]
     key = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     if made.is_file() and made.read_bytes().startswith(f"% {key}\n".encode()):
         return made.read_bytes()
-    from ecgnet_lib import figures_cover, figures_style  # they draw, and so take a second
+    from ecgnet_lib.figures import cover as figures_cover  # they draw, and so take a second
+    from ecgnet_lib.figures import style as figures_style
 
     figures = [
         figures_cover.honest(results.load_result("comparison.json")),

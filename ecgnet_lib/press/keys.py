@@ -1,9 +1,9 @@
 """When must a page be executed again? When its key changes, and only then.
 
-The key of a page is the SHA-256 of everything that its results depend on: its code cells, its
-parameters, the modules of this library that it imports (and those that they import, and the data
-files that any of them names), the recordings at hand, the lock of the environment, and the keys of
-the pages that it comes after. Prose is not in it: a corrected sentence executes nothing.
+The key of a page is the SHA-256 of everything that its results may depend on: its code cells, its
+parameters, the rooms of the library that pages use, the stored results that it names, the
+recordings at hand, the lock of the environment, and the keys of the pages that it comes after.
+Prose is not in it: a corrected sentence executes nothing.
 """
 
 from __future__ import annotations
@@ -14,99 +14,50 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 
-from ecgnet_lib.errors import PageError, SourceError
+from ecgnet_lib.errors import SourceError
 from ecgnet_lib.press.pages import Page, tags
 
 PACKAGE = "ecgnet_lib"
-DOTTED = re.compile(rf"{PACKAGE}(\.\w+)+")
-WHERE = (f"{PACKAGE}/**/*", "book/**/*", "data/*.sha256")  # files that the project ships
-NOT_DATA = {".py", ".pyc", ".ipynb", ".md", ".part"}
+NOT_PAGES = {"press", "experiments", "bench", "__main__.py"}  # no page depends on these
+BUT = ("press/record.py", "press/source.py")  # except on what it imports from them
+SUFFIXES = {".py", ".csv", ".js"}
+FILE_NAME = re.compile(r"[\w.-]+\.\w+")
 
 
 class Library:
-    """The modules of this library and the data files beside them, each read once."""
+    """The library's files that pages depend on, and the files of the book that code names."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.known: dict[Path, tuple[str, set[Path]]] = {}  # SHA-256, files that it leads to
-        self.data: dict[str, list[Path]] = {}  # by bare file name
-        found = [
-            *root.glob(f"{PACKAGE}/**/*"),
-            *root.glob("book/**/*"),
-            *root.glob("data/*.sha256"),
+
+    @cached_property
+    def code(self) -> dict[str, bytes]:
+        """Return {path relative to the project: content} of all code that pages may run."""
+        package = self.root / PACKAGE
+        files = [
+            path
+            for path in sorted(package.rglob("*"))
+            if path.suffix in SUFFIXES and path.relative_to(package).parts[0] not in NOT_PAGES
         ]
-        for path in sorted(found):
-            if path.suffix not in NOT_DATA and path.is_file():
-                self.data.setdefault(path.name, []).append(path)
+        files += [package / name for name in BUT if (package / name).is_file()]
+        return {path.relative_to(self.root).as_posix(): path.read_bytes() for path in files}
 
-    def used_by(self, code: str, file: str = "page") -> dict[str, str]:
-        """Return {path relative to the project: SHA-256} of all files that the code depends on.
+    def used_by(self, code: str, *more: str) -> dict[str, str]:
+        """Return {path relative to the project: SHA-256} of all files that code may depend on.
 
-        Found by reading, not running: imports at any depth of nesting, followed through the
-        library, module names in strings, and data files by the names that occur as strings.
+        That is all code of the rooms below `press`, the files `more`, and whatever stands under
+        `book/` (or is a list of checksums in `data/`) and is named in any of these.
         """
-        try:
-            names, strings = mentions(ast.parse(code), PACKAGE)
-        except SyntaxError as error:
-            raise PageError("the code is not Python", file=file, found=error) from None
-        hashes: dict[str, str] = {}
-        todo = self._files(names, strings)
-        while todo:
-            path = todo.pop()
-            relative = path.relative_to(self.root).as_posix()
-            if relative not in hashes:
-                if path not in self.known:
-                    self.known[path] = self._read(path, relative)
-                hashes[relative], further = self.known[path]
-                todo |= further
-        return hashes
-
-    def _read(self, path: Path, relative: str) -> tuple[str, set[Path]]:
-        content, further = path.read_bytes(), set()
-        if path.suffix == ".py":
-            package = ".".join(path.relative_to(self.root).parent.parts)
-            try:
-                further = self._files(*mentions(ast.parse(content), package))
-            except SyntaxError as error:
-                raise PageError("the module is not Python", file=relative, found=error) from None
-        return hashlib.sha256(content).hexdigest(), further
-
-    def _files(self, names: Iterable[str], strings: Iterable[str]) -> set[Path]:
-        files = {path for text in strings for path in self.data.get(text.rpartition("/")[2], ())}
-        for name in names:
-            parts = name.split(".")
-            if parts[0] != PACKAGE:
-                continue
-            for end in range(1, len(parts) + 1):  # importing a.b.c runs a and a.b as well
-                stem = self.root.joinpath(*parts[:end])
-                files |= {p for p in (stem.with_suffix(".py"), stem / "__init__.py") if p.is_file()}
-        return files
-
-
-def mentions(tree: ast.Module, package: str) -> tuple[set[str], set[str]]:
-    """Return the dotted names that code imports and the strings in it that may name a file.
-
-    package: the dotted package that the code belongs to, to resolve relative imports.
-    """
-    names: set[str] = set()
-    strings: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            parents = package.split(".")
-            parents = parents[: len(parents) - node.level + 1] if node.level else []
-            base = ".".join([*parents, *([node.module] if node.module else [])])
-            names |= {base} | {f"{base}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if DOTTED.fullmatch(node.value):
-                names.add(node.value)
-            elif 0 < len(node.value) < 200 and "\n" not in node.value:
-                strings.add(node.value)
-    return names, strings
+        contents = self.code | {name: (self.root / name).read_bytes() for name in more}
+        text = "\n".join([code, *(content.decode() for content in contents.values())])
+        named = set(FILE_NAME.findall(text))
+        for path in (*self.root.glob("book/**/*"), *self.root.glob("data/*.sha256")):
+            if path.name in named and path.suffix not in (".ipynb", ".md") and path.is_file():
+                contents[path.relative_to(self.root).as_posix()] = path.read_bytes()
+        return {name: hashlib.sha256(contents[name]).hexdigest() for name in sorted(contents)}
 
 
 def page_code(page: Page) -> str:
@@ -155,9 +106,10 @@ def listing(folder: Path) -> str:
 
 def sources_named(code: str) -> frozenset[str]:
     """Return the databases that a page names in its code, beside the one that it chooses."""
-    from ecgnet_lib.sources import SOURCES
+    from ecgnet_lib.datasets.sources import SOURCES
 
-    return frozenset(mentions(ast.parse(code), "")[1] & SOURCES.keys())
+    nodes = ast.walk(ast.parse(code))
+    return frozenset({n.value for n in nodes if isinstance(n, ast.Constant)} & SOURCES.keys())
 
 
 def data_manifest(dataset: str, fs_hz: float, named: frozenset[str] = frozenset()) -> str:
@@ -166,7 +118,7 @@ def data_manifest(dataset: str, fs_hz: float, named: frozenset[str] = frozenset(
     That is the source that `dataset` stands for at fs_hz and its listing, which may download it,
     and the listings of the sources named, as far as they are at hand.
     """
-    from ecgnet_lib import sources
+    from ecgnet_lib.datasets import sources
 
     choice = sources.choose(dataset, fs_hz)
     folders = {choice.name: choice.root}

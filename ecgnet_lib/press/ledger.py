@@ -8,10 +8,10 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
-from ecgnet_lib.claims import Claim, Found, measure, read_claims, verdict
 from ecgnet_lib.errors import PageError
 from ecgnet_lib.files import write_if_new
 from ecgnet_lib.press.book import Book
+from ecgnet_lib.press.claims import Claim, Found, measure, read_claims, verdict
 
 LEDGER = Path("build", "claims.json")  # what was measured, and the key of what it depends on
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -23,7 +23,7 @@ def measured(book: Book) -> dict[str, tuple[Claim, Found | None]]:
     The key is that of a page: the code that measures, and the results of record that it names.
     """
     claims = read_claims(book.root / "book" / "claims.yml")
-    used = book.library.used_by("import ecgnet_lib.claims", "claims.yml")
+    used = book.library.used_by("", *(f"ecgnet_lib/press/{n}.py" for n in ("claims", "evidence")))
     key = hashlib.sha256(json.dumps([used, book.lock], sort_keys=True).encode()).hexdigest()
     file = book.root / LEDGER
     if file.is_file() and (held := json.loads(file.read_text(encoding="utf-8")))["key"] == key:

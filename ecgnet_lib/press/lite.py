@@ -73,7 +73,7 @@ def contents(book: Book, say: Callable[[str], None]) -> dict[str, bytes]:
             "language_info": {"name": "python"},
         }
         found[f"{name}.ipynb"] = nbformat.writes(notebook).encode()
-        for file in book.library.used_by(page_code(page), page.file):
+        for file in book.library.used_by(page_code(page)):
             found[file] = (book.root / file).read_bytes()
     return found
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ecgnet_lib import results
-from ecgnet_lib.download import read_sums
+from ecgnet_lib.datasets.download import read_sums
 from ecgnet_lib.errors import SourceError
+from ecgnet_lib.evaluation import results
 from ecgnet_lib.press.sealed import SEAL, sealed_files, sha256
 
 DATABASES = {"ptb-xl": "ptbxl", "ludb": "ludb"}  # by the source in a name; the rest: the Challenge
@@ -100,7 +100,7 @@ def check_comparison() -> Iterator[Finding]:
     """Compute the metrics of every method and protocol from comparison.csv.gz."""
     from sklearn.metrics import roc_auc_score
 
-    from ecgnet_lib.evaluate import best_threshold
+    from ecgnet_lib.evaluation.metrics import best_threshold
     from ecgnet_lib.experiments.out_of_fold import known_both_ways
 
     table = results.load_predictions("comparison.csv.gz")
@@ -192,7 +192,7 @@ def check_options() -> Iterator[Finding]:
 
 def check_official() -> Iterator[Finding]:
     """Compute the thresholds and metrics of the results that hold their own predictions."""
-    from ecgnet_lib.evaluate import best_threshold
+    from ecgnet_lib.evaluation.metrics import best_threshold
 
     for file in ("default.json", "denoising.json", "simulation.json"):
         result = results.load_result(file)
@@ -248,8 +248,8 @@ def check_data() -> Iterator[Finding]:
 
     Every recording of record must be there, with its signal, in a database that is at hand.
     """
-    from ecgnet_lib.datasets import _TABLES
-    from ecgnet_lib.sources import locate
+    from ecgnet_lib.datasets.dataset import _TABLES
+    from ecgnet_lib.datasets.sources import locate
 
     truth = pd.read_csv(results.RESULTS / "comparison_truth.csv", index_col="recording")
     owner = truth["source"].map(lambda source: DATABASES.get(source, "challenge-2021"))

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ecgnet_lib import results
-from ecgnet_lib.download import read_sums
+from ecgnet_lib.datasets.download import read_sums
+from ecgnet_lib.evaluation import results
 from ecgnet_lib.files import write_atomic
 
 SEAL = "record.sha256"

@@ -17,10 +17,10 @@ from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 
-from ecgnet_lib.claims import verdict
 from ecgnet_lib.errors import EcgnetError, PageError
 from ecgnet_lib.files import write_atomic, write_json
 from ecgnet_lib.press.book import ROOT, Book
+from ecgnet_lib.press.claims import verdict
 from ecgnet_lib.press.ledger import measured
 from ecgnet_lib.press.numbers import book_texts, check_numbers
 from ecgnet_lib.press.pages import Page, tags

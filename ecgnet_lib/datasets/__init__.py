@@ -1,0 +1,34 @@
+"""Recordings, their labels and their splits (page 1).
+
+`load` gives a `Dataset` by name. Below it: what databases there are (`catalogue`), where they lie
+or come from (`sources`, `local`, `download`), reading (`records`, `wfdb_files`), a fast copy
+(`archive`), statements and classes (`tables`, `labels`), patient-disjoint splits (`splits`).
+"""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    [
+        "archive",
+        "catalogue",
+        "dataset",
+        "download",
+        "fingerprint",
+        "labels",
+        "local",
+        "records",
+        "simulated",
+        "sources",
+        "splits",
+        "tables",
+        "wfdb_files",
+    ],
+    {
+        "dataset": ["Dataset", "load"],
+        "labels": ["CLASSES", "DISEASES", "label_map"],
+        "records": ["LEADS", "read", "read_many", "resample", "standard"],
+        "simulated": ["cohort"],
+        "splits": ["audit", "duplicates", "kfold", "merge_duplicates", "official"],
+    },
+)

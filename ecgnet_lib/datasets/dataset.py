@@ -1,0 +1,81 @@
+"""One call from a name to recordings, labels, and the sentence that says which data they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ecgnet_lib.datasets import sources, tables
+from ecgnet_lib.datasets.archive import Archive
+from ecgnet_lib.paths import CACHE
+
+SIMULATED_PATIENTS = 600
+WINDOW_S = 10.0
+LAST_OF_500 = 500  # the subset `ptbxl-500` holds ecg_id 1 to 500
+_TABLES = {
+    "ptbxl": tables.ptbxl_table,
+    "ptbxl-500": tables.ptbxl_table,
+    "ludb": tables.ludb_table,
+    "challenge-2021": tables.challenge_table,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Recordings of 10 s with their table; row i of `table` is recording i of `signals`.
+
+    `signals.batch(rows)` gives (B, 12, T) float32 mV as recorded. `note` says in a sentence which
+    data these are, `manifest` is the SHA-256 over all of them, `refused` lists (recording, reason)
+    of what was set aside, or kept without a statement that
+    the label map does not hold.
+    """
+
+    name: str
+    note: str
+    table: pd.DataFrame
+    signals: Archive
+    fs_hz: int
+    manifest: str
+    refused: list[tuple[str, str]]
+
+
+def load(dataset: str = "auto", fs_hz: int = 100) -> Dataset:
+    """Choose a source as `sources.choose` does, read its table, and open its archive.
+
+    All recordings go through one resampler, from the best rate at hand: a mixture of two would be a
+    mark by which to tell them apart. The archive is built once, under `build/cache/`. Raises
+    SourceError, LabelError or RecordingError.
+    """
+    choice = sources.choose(dataset, fs_hz)
+    if choice.root is None:
+        return _simulated(choice, fs_hz)
+    labelled = _TABLES[choice.name](choice.root)
+    table = labelled.table
+    if choice.name == "ptbxl-500":
+        ids = table.index.str.rpartition("/").get_level_values(2).astype(int)
+        table = table[ids <= LAST_OF_500]
+    files = {name: choice.root / f"{file}.hea" for name, file in table["file"].items()}
+    archive = Archive.of(files, fs_hz, CACHE, seconds=WINDOW_S)
+    here = f"{choice.root}/"  # a page tells which file, not where on this computer
+    refused = [
+        *labelled.refused,
+        *((r.name, r.reason.replace(here, "")) for r in archive.refused),
+    ]
+    refused += [
+        (name, f"kept, but its statement {code} is unknown")
+        for code, names in labelled.unknown.items()
+        for name in names
+    ]
+    table = table.loc[list(archive.names)]
+    return Dataset(choice.name, choice.note, table, archive, fs_hz, archive.manifest, refused)
+
+
+def _simulated(choice: sources.Choice, fs_hz: int) -> Dataset:
+    """Draw the virtual patients; the same ones each time."""
+    from ecgnet_lib.datasets.simulated import cohort
+
+    signals, table = cohort(SIMULATED_PATIENTS, fs_hz, WINDOW_S, seed=0)
+    named = dict(zip(table.index, signals, strict=True))
+    archive = Archive.of_signals(named, fs_hz, CACHE)
+    return Dataset("simulated", choice.note, table, archive, fs_hz, archive.manifest, [])

@@ -1,0 +1,255 @@
+"""Who may be in which set: three honest protocols, duplicated recordings, and the audit.
+
+A model that has met a patient in training knows that patient again: every protocol here keeps all
+recordings of a patient on one side, and `audit` refuses a split that does not. PTB-XL also holds
+the same signal twice under two numbers, once even under two patients; `duplicates` finds such
+pairs and `merge_duplicates` makes them one patient, after which every protocol keeps them together:
+
+    table = merge_duplicates(table, duplicates(signals, table))
+    split = official(table)
+    audit(split, table, signals)
+
+Every protocol takes a table of `tables.py` and gives positions in it (`table.iloc`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ecgnet_lib.datasets.labels import CLASSES
+from ecgnet_lib.errors import SplitError
+
+SETS = ("train", "val", "test")
+EDGE = 0.05  # the share of a recording that the fingerprint leaves out at either end
+HOLD_OUT_PARTS = 10  # leave-one-source-out validates on one part in ten of what remains
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Three sets of positions in a table, and the protocol that made them."""
+
+    protocol: str
+    train: np.ndarray = field(repr=False)
+    val: np.ndarray = field(repr=False)
+    test: np.ndarray = field(repr=False)
+    note: str = ""
+    """What was left out and why, one sentence for the page; empty if nothing was."""
+
+
+def official(table: pd.DataFrame) -> Split:
+    """Split as PTB-XL's authors recommend: folds 1-8 train, 9 validate, 10 test.
+
+    Wagner et al. 2020, doi 10.1038/s41597-020-0495-6; folds 9 and 10 hold only recordings whose
+    statements a human checked. Recordings of other sources have no fold and are left out. A patient
+    on two sides, possible only after `merge_duplicates`, keeps the copy that is held out (test
+    before validation before training), the others are left out; the note says which.
+
+    Raises SplitError if one of the three sets would be empty.
+    """
+    fold = table.fold.to_numpy(dtype=float, na_value=np.nan)
+    side = np.select([fold == 10, fold == 9, fold <= 8], [2, 1, 0], default=-1)
+    notes = []
+    if outside := int(np.isnan(fold).sum()):
+        notes.append(f"{outside:,} recordings without an official fold are left out")
+    furthest = pd.Series(side, index=table.index).groupby(table.patient.to_numpy()).transform("max")
+    copies = (side >= 0) & (side < furthest.to_numpy())
+    if copies.any():
+        names = ", ".join(table.index[copies][:5]) + (" ..." if copies.sum() > 5 else "")
+        notes.append(f"{copies.sum()} copies of held-out recordings are left out: {names}")
+    return _split("official folds", np.where(copies, -1, side), notes)
+
+
+def kfold(table: pd.DataFrame, k: int = 5, seed: int = 0) -> list[Split]:
+    """Split into k parts that share no patient and hold the same share of every class and source.
+
+    Split i tests on part i, validates on the next and trains on the rest, so that each recording is
+    tested once. Recordings are pooled over all sources of the table; the group "ptb/unknown", one
+    patient as far as anyone can know, stays whole. The same table, k and seed give the same parts.
+
+    Raises SplitError if k is below 3 or above the number of patients.
+    """
+    part = _parts(table, k, seed)
+    return [
+        _split(f"{k}-fold, part {i + 1}", np.select([part == i, part == (i + 1) % k], [2, 1]), [])
+        for i in range(k)
+    ]
+
+
+def leave_one_source_out(table: pd.DataFrame, seed: int = 0) -> list[Split]:
+    """Test on each source in turn, having trained and validated on all the others.
+
+    One part in ten of the others validates, chosen as in `kfold`. A patient who also appears in the
+    tested source, possible only after `merge_duplicates`, is left out of training and validation.
+
+    Raises SplitError if the table holds one source only.
+    """
+    sources = sorted(table.source.unique())
+    if len(sources) < 2:
+        raise SplitError(
+            "leaving a source out needs two",
+            expected="two sources or more",
+            found=", ".join(sources) or "no recording",
+            remedy="pool another source into the table, or use kfold",
+        )
+    splits = []
+    for source in sources:
+        tested = (table.source == source).to_numpy()
+        shared = ~tested & table.patient.isin(table.patient[tested]).to_numpy()
+        rest = np.flatnonzero(~tested & ~shared)
+        side = np.where(tested, 2, -1)
+        side[rest] = _parts(table.iloc[rest], HOLD_OUT_PARTS, seed) == 0
+        notes = [f"{shared.sum()} copies of tested recordings are left out"] if shared.any() else []
+        splits.append(_split(f"leave {source} out", side, notes))
+    return splits
+
+
+def duplicates(signals, table: pd.DataFrame) -> list[tuple[str, ...]]:
+    """Find recordings that hold the same signal; gives groups of their names.
+
+    `signals` is an archive with `batch(positions) -> (B, L, T)` or such an array, in mV, in the
+    table's order. Two recordings are the same if all leads, rounded to the microvolt, are equal but
+    for the first and last twentieth of the time. PTB-XL's duplicates are equal bit for bit at
+    500 Hz, but three of five differ within the last 0.2 s of the 100 Hz version that was made from
+    them. A recording in which nothing moves is equal to nothing.
+    """
+    if len(signals) != len(table):
+        raise SplitError(
+            "signals and table do not belong together",
+            expected=f"{len(table)} signals, one for each row",
+            found=f"{len(signals)} signals",
+            remedy="pass the signals that were loaded with this table",
+        )
+    batch = signals.batch if hasattr(signals, "batch") else np.asarray(signals).__getitem__
+    groups = defaultdict(list)
+    for start in tqdm(range(0, len(table), 64), desc="fingerprints", disable=None):
+        positions = np.arange(start, min(start + 64, len(table)))
+        signal = np.asarray(batch(positions), dtype=np.float32)
+        edge = int(signal.shape[-1] * EDGE)
+        # adding zero makes -0.0 and 0.0, equal numbers, equal bytes
+        middle = np.rint(signal[..., edge : signal.shape[-1] - edge] * np.float32(1000)) + 0
+        for position, microvolts in zip(positions, middle, strict=True):
+            if np.ptp(microvolts, axis=-1).any():
+                groups[hashlib.sha256(microvolts.tobytes()).digest()].append(table.index[position])
+    return [tuple(names) for names in groups.values() if len(names) > 1]
+
+
+def merge_duplicates(table: pd.DataFrame, groups: Iterable[tuple[str, ...]]) -> pd.DataFrame:
+    """Give a copy of the table in which the recordings of each group have one patient.
+
+    The patients of a group become one, with all their other recordings: 463 = 145 makes one of
+    PTB-XL's patients 16690 and 16723. Groups come from `duplicates`.
+    """
+    merged_into: dict[str, str] = {}
+
+    def final(patient: str) -> str:
+        while patient in merged_into:
+            patient = merged_into[patient]
+        return patient
+
+    for names in groups:
+        first, *others = sorted({final(patient) for patient in table.patient.loc[list(names)]})
+        merged_into.update(dict.fromkeys(others, first))
+    return table.assign(patient=table.patient.map(final))
+
+
+def audit(split: Split, table: pd.DataFrame, signals=None) -> None:
+    """Refuse a split that leaks; gives nothing if it is sound.
+
+    Raises SplitError for a position outside the table, a recording that stands in two sets or twice
+    in one, a patient in two sets and, if `signals` are given (as for `duplicates`), a signal that
+    stands in two sets under different names.
+    """
+    positions = np.concatenate([np.asarray(getattr(split, name), dtype=int) for name in SETS])
+    sets = np.repeat(SETS, [len(getattr(split, name)) for name in SETS])
+    if len(positions) and not (positions.min() >= 0 and positions.max() < len(table)):
+        raise SplitError(
+            f"{split.protocol}: the split was made for another table",
+            expected=f"positions 0 to {len(table) - 1}",
+            found=f"{positions.min()} to {positions.max()}",
+            remedy="split this table",
+        )
+    names = table.index[positions]
+    if (again := names.duplicated()).any():
+        _refuse(split, "a recording stands twice", names[again], "list every recording once")
+    found = pd.DataFrame(
+        {"name": names, "set": sets, "patient": table.patient.to_numpy()[positions]}
+    )
+    if leaks := _in_two_sets(found, "patient"):
+        _refuse(split, "a patient stands in two sets", leaks, "split by patient")
+    if signals is not None:
+        groups = duplicates(signals, table)
+        twin = {name: number for number, group in enumerate(groups) for name in group}
+        if leaks := _in_two_sets(found.assign(twin=found.name.map(twin)), "twin"):
+            remedy = "merge_duplicates(table, duplicates(signals, table)), then split again"
+            _refuse(split, "a signal stands in two sets", leaks, remedy)
+
+
+def _in_two_sets(found: pd.DataFrame, column: str) -> list[str]:
+    """Describe each value of a column that stands in more than one set, recordings and sets."""
+    leaks = found[found.groupby(column)["set"].transform("nunique") > 1]
+    return [
+        " and ".join(f"{name} ({of})" for name, of in zip(rows["name"], rows["set"], strict=True))
+        for _, rows in leaks.groupby(column)
+    ]
+
+
+def _refuse(split: Split, what: str, leaks: Iterable[str], remedy: str) -> None:
+    leaks = list(leaks)
+    found = f"{len(leaks)}: {'; '.join(leaks[:5])}" + (" ..." if len(leaks) > 5 else "")
+    raise SplitError(f"{split.protocol}: {what}", expected="none", found=found, remedy=remedy)
+
+
+def _split(protocol: str, side: np.ndarray, notes: list[str]) -> Split:
+    """Make a split of the side of each row: 0 train, 1 val, 2 test, -1 none."""
+    sets = {name: np.flatnonzero(side == number) for number, name in enumerate(SETS)}
+    if empty := [name for name in SETS if not len(sets[name])]:
+        raise SplitError(
+            f"{protocol}: the set {' and '.join(empty)} would be empty",
+            expected="recordings in all of train, val and test",
+            found=", ".join(f"{len(at)} {name}" for name, at in sets.items()),
+            remedy="use more recordings, or another protocol",
+        )
+    return Split(protocol, **sets, note="; ".join(notes))
+
+
+def _parts(table: pd.DataFrame, k: int, seed: int) -> np.ndarray:
+    """Deal patients out into k parts; gives the part of each row.
+
+    Each patient, those that weigh most first, goes where the classes, sources and recordings that
+    it brings are scarcest: the choice that adds least to the sum over parts and labels of squared
+    shares. scikit-learn's StratifiedGroupKFold does so for one label per recording; it balances six
+    overlapping classes worse, as combinations of them, and is slower (see the tests).
+    """
+    patient, patients = pd.factorize(table.patient)
+    if not 3 <= k <= len(patients):
+        raise SplitError(
+            f"{k} parts cannot be made",
+            expected=f"3 parts or more, at most one for each of {len(patients)} patients",
+            found=str(k),
+            remedy="choose another number of parts",
+        )
+    labels = np.column_stack(
+        [
+            table[[*CLASSES, "other"]].to_numpy(float),
+            pd.get_dummies(table.source).to_numpy(float),
+            np.ones(len(table)),
+        ]
+    )
+    labels /= np.maximum(labels.sum(axis=0), 1)
+    brings = np.zeros((len(patients), labels.shape[1]))
+    np.add.at(brings, patient, labels)
+    order = np.random.default_rng(seed).permutation(len(patients))
+    order = order[np.argsort(-brings[order].sum(axis=1), kind="stable")]
+    shares = np.zeros((k, labels.shape[1]))
+    part_of = np.empty(len(patients), dtype=int)
+    for index in order:
+        part_of[index] = part = int(np.argmin(shares @ brings[index]))
+        shares[part] += brings[index]
+    return part_of[patient]

@@ -1,0 +1,24 @@
+"""How good is it? Metrics with intervals, risk, leakage, explanation (pages 8 to 11).
+
+`metrics` per class with patient-level bootstraps, `results` the stored results, `classifiers` peers
+without a network, `risk` calibration and triage, `leakage` protocols that flatter, `explain`
+attributions and their test, `predict` an answer for one recording.
+"""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    ["classifiers", "explain", "leakage", "metrics", "predict", "results", "risk"],
+    {
+        "metrics": [
+            "MIN_POSITIVES",
+            "best_threshold",
+            "patient_resamples",
+            "per_class",
+            "weighted_metrics",
+        ],
+        "predict": ["assess"],
+        "results": ["ablations", "effect", "load_predictions", "load_result"],
+    },
+)

@@ -1,0 +1,186 @@
+"""Three peers that train no network: MiniRocket, hand-made features, an untrained encoder.
+
+Each turns a recording into numbers without looking at a label, then fits one classifier a label.
+The validation set alone chooses among the few settings of that classifier, by log loss: with a
+single positive the AUC would be a matter of luck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from sklearn.base import ClassifierMixin, TransformerMixin, clone
+from sklearn.decomposition import PCA
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from torch import nn
+from tqdm.auto import tqdm
+
+from ecgnet_lib.errors import ConfigError
+from ecgnet_lib.measurements.features import features_of
+from ecgnet_lib.network.ecgnet import FoundationalECGNet
+from ecgnet_lib.training.loss import MIN_TRAIN, NAMES, Labels, truth_of
+
+CROP_S = 2.5  # what the networks are trained on
+
+
+class Peer:
+    """What the three share: `fit` on some rows, `predict` for recordings.
+
+    A subclass gives `describe`, which turns recordings (N, 12, T) into numbers (N, F), `scaling` of
+    these numbers, and `choices`, the classifiers to choose from.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self.chosen: dict[str, ClassifierMixin | float] = {}
+
+    def prepare(self, signals: np.ndarray) -> None:
+        """Look at the training recordings before the first `describe`; most need not."""
+
+    def describe(self, signals: np.ndarray) -> np.ndarray:
+        """Turn recordings (N, 12, T) mV into numbers (N, F)."""
+        raise NotImplementedError
+
+    def scaling(self) -> TransformerMixin:
+        """Return what the numbers pass before they are classified."""
+        return StandardScaler()
+
+    def choices(self) -> Sequence[ClassifierMixin]:
+        """Return the classifiers among which validation chooses."""
+        raise NotImplementedError
+
+    def fit(self, signals: np.ndarray, labels: Labels, train: np.ndarray, val: np.ndarray) -> Peer:
+        """Fit a classifier for each label on rows `train`, chosen by log loss on rows `val`.
+
+        signals: (N, 12, T) float32 mV, whole recordings. A label with fewer than 2 positives or
+        negatives in training predicts its prevalence. Returns itself.
+        """
+        self.prepare(signals[train])
+        self.scale = self.scaling()
+        x = self.scale.fit_transform(self.describe(signals[train]))
+        x_val = self.scale.transform(self.describe(signals[val]))
+        truth = truth_of(labels)
+        for column, name in enumerate(tqdm(NAMES, desc=type(self).__name__, unit="label")):
+            y, y_val = truth[train, column], truth[val, column]
+            known, known_val = ~np.isnan(y), ~np.isnan(y_val)
+            y, y_val = y[known] > 0, y_val[known_val] > 0
+            if min(y.sum(), (~y).sum()) < MIN_TRAIN:
+                self.chosen[name] = float(y.mean()) if len(y) else 0.5
+                continue
+            best = np.inf
+            for choice in self.choices():
+                fitted = clone(choice).fit(x[known], y)
+                if known_val.any():
+                    p = fitted.predict_proba(x_val[known_val])[:, 1]
+                    loss = log_loss(y_val, p, labels=[False, True])
+                else:
+                    loss = 0.0  # nothing to choose by: the first
+                if loss < best:
+                    best, self.chosen[name] = loss, fitted
+        return self
+
+    def predict(self, signals: np.ndarray) -> np.ndarray:
+        """Return probabilities (N, 6) float32 of NAMES; ConfigError before `fit`."""
+        if not self.chosen:
+            raise ConfigError("the peer has not been fitted", remedy="call fit first")
+        x = self.scale.transform(self.describe(signals))
+        columns = [
+            np.full(len(x), one) if isinstance(one, float) else one.predict_proba(x)[:, 1]
+            for one in (self.chosen[name] for name in NAMES)
+        ]
+        return np.column_stack(columns).astype(np.float32)
+
+
+def logistic(*strengths: float) -> list[ClassifierMixin]:
+    """Return one logistic regression for each C."""
+    return [LogisticRegression(C=c, max_iter=300) for c in strengths]
+
+
+class MiniRocket(Peer):
+    """Shares of positive values after 10,000 fixed convolutions (Dempster et al., KDD 2021).
+
+    The kernels are fixed, only their offsets are drawn from training recordings; the classifier is
+    a logistic regression. The transform is aeon's.
+    """
+
+    def prepare(self, signals: np.ndarray) -> None:
+        """Draw the offsets of the kernels."""
+        from aeon.transformations.collection.convolution_based import MiniRocket as Transform
+
+        self.transform = Transform(random_state=self.seed, n_jobs=1).fit(signals)
+
+    def describe(self, signals: np.ndarray) -> np.ndarray:
+        """Convolve and count."""
+        return np.asarray(self.transform.transform(signals), np.float32)
+
+    def scaling(self) -> TransformerMixin:
+        """Standardise, then turn the axes so that as many are left as there are recordings.
+
+        A regression that is held back by the sum of squares gives the same on turned axes, sooner.
+        """
+        return make_pipeline(StandardScaler(), PCA(svd_solver="full"))
+
+    def choices(self) -> Sequence[ClassifierMixin]:
+        """Logistic regressions, firmly held back: there are more numbers than recordings."""
+        return logistic(1e-4, 1e-3, 1e-2)
+
+
+class Features(Peer):
+    """The hand-made features of `features.py` and 500 extremely randomised trees a label."""
+
+    def describe(self, signals: np.ndarray) -> np.ndarray:
+        """Measure; NaN where nothing could be measured, which the trees take as it is."""
+        return features_of(signals).to_numpy()
+
+    def scaling(self) -> TransformerMixin:
+        """Leave the numbers as they are."""
+        return FunctionTransformer()
+
+    def choices(self) -> Sequence[ClassifierMixin]:
+        """One forest with scikit-learn's settings; there is nothing to choose."""
+        return [ExtraTreesClassifier(500, random_state=self.seed)]
+
+
+class Untrained(Peer):
+    """A network as it comes out of `make`, its pooled tokens averaged over crops, never trained.
+
+    What a logistic regression on it can tell is the share of a result that the wiring alone, and
+    not the training, accounts for. Crops of 2.5 s overlap by half.
+    """
+
+    def __init__(self, seed: int = 0, make: Callable[[], nn.Module] = FoundationalECGNet) -> None:
+        super().__init__(seed)
+        torch.manual_seed(seed)
+        self.network = make().eval()
+
+    def describe(self, signals: np.ndarray) -> np.ndarray:
+        """Return what reaches the trunk of the network, (N, F), averaged over the crops."""
+        seen: list[torch.Tensor] = []
+        hook = self.network.trunk.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
+        length, rows = round(CROP_S * self.network.config.fs_hz), []
+        with torch.no_grad():
+            for start in range(0, len(signals), 128):
+                seen.clear()
+                batch = torch.from_numpy(np.ascontiguousarray(signals[start : start + 128]))
+                for crop in batch.unfold(-1, length, length // 2).unbind(2):
+                    self.network(crop)
+                rows.append(torch.stack(seen).mean(0))
+        hook.remove()
+        return torch.cat(rows).numpy()
+
+    def choices(self) -> Sequence[ClassifierMixin]:
+        """Logistic regressions."""
+        return logistic(1e-2, 1e-1, 1, 10)
+
+
+CLASSICAL: dict[str, Callable[..., Peer]] = {
+    "MiniRocket": MiniRocket,
+    "features": Features,
+    "untrained": Untrained,
+}

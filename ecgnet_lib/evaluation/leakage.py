@@ -1,0 +1,290 @@
+"""The leakage lab: one pipeline, and one parameter that says where it lets the test set in.
+
+The pipeline cuts recordings into windows, deals the windows out to training, validation and test,
+brings them to a common scale, trains, fixes a threshold, and judges. A `Protocol` changes one of
+these steps; everything else, the judged kind of window included, stays as it is for `patient`:
+
+    windows = cut(table, PROTOCOLS["windows"])
+    split = deal(windows, PROTOCOLS["windows"])
+    audit(split, windows)  # raises SplitError
+
+Judged is always the 2.5-s window of an original recording, on a grid without overlap. Further
+windows and copies, where a protocol makes them, can only help the training. Recordings and windows
+are positions in a table, as in `splits`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.signal import welch
+from sklearn.base import ClassifierMixin, clone
+
+from ecgnet_lib.datasets.labels import DISEASES
+from ecgnet_lib.datasets.splits import Split, kfold
+from ecgnet_lib.errors import ConfigError
+from ecgnet_lib.evaluation.metrics import MIN_POSITIVES, best_threshold, per_class
+
+NAMES = ["abnormal", *DISEASES]
+SCORES = [f"p_{name}" for name in NAMES]
+WINDOW_S = 2.5  # what the network sees at once, here also the unit of judgement
+BAND_S = 0.6  # length of Welch's segments: bands of 1.7 Hz
+PARTS, TEST, VAL = 20, 5, 3  # of twenty parts five test, three validate, twelve train
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a pipeline does. The defaults are sound; each other value is one leak.
+
+    keep: what is never divided between two sets; hop_s: from the start of a window to the next;
+    copies: whether recordings with a disease are copied until it is as common as NORM;
+    scale_from: whose mean and spread standardise all windows; threshold_from: which set chooses
+    the threshold; says: the protocol in a few words.
+    """
+
+    says: str
+    keep: str = "patient"  # or "recording", "window", "copy"
+    hop_s: float = WINDOW_S
+    copies: bool = False
+    scale_from: str = "train"  # or "all"
+    threshold_from: str = "val"  # or "test"
+
+    @property
+    def sound(self) -> bool:
+        """Return whether nothing of a test patient is known before the judgement."""
+        return (self.keep, self.scale_from, self.threshold_from) == ("patient", "train", "val")
+
+
+PROTOCOLS = {
+    "patient": Protocol("all windows of a patient stay on one side"),
+    "over-sampled after the split": Protocol(
+        "rare recordings are copied, copies stay with their patient", copies=True
+    ),
+    "overlapping windows, by patient": Protocol(
+        "three further windows in each gap, all stay with their patient", hop_s=WINDOW_S / 4
+    ),
+    "record": Protocol("recordings are dealt out, a patient's may part", keep="recording"),
+    "normalised with the test set": Protocol(
+        "mean and spread come from all windows, the tested too", scale_from="all"
+    ),
+    "threshold from the test set": Protocol(
+        "the threshold is the best one on the test set", threshold_from="test"
+    ),
+    "windows": Protocol("windows are dealt out, a recording's may part", keep="window"),
+    "overlapping windows": Protocol(
+        "windows that overlap by three quarters are dealt out", keep="window", hop_s=WINDOW_S / 4
+    ),
+    "over-sampled before the split": Protocol(
+        "rare recordings are copied, then each copy counts as a new patient",
+        keep="copy",
+        copies=True,
+    ),
+}  # fmt: skip
+"""From honest to leaky. The first three are sound: two of them are controls for the last two."""
+
+
+def cohort(table: pd.DataFrame, least: int, seed: int = 0) -> np.ndarray:
+    """Choose a small set with `least` recordings of each disease, half normal; sorted positions.
+
+    Patients with several recordings come first, or `record` would have nothing to part; then each
+    disease, the rarest first, is filled up at random, then the normal ones. Where there are fewer,
+    all are taken. Recordings of which nobody said normal or abnormal are left out.
+    """
+    held = table[["abnormal", *DISEASES]].fillna(False).to_numpy(bool)
+    known = table["abnormal"].notna().to_numpy()
+    chosen = known & (table.groupby("patient")["source"].transform("size") > 1).to_numpy()
+    order = np.random.default_rng(seed).permutation(np.flatnonzero(known))
+
+    def fill(kind: np.ndarray, count: int) -> None:
+        free = order[kind[order] & ~chosen[order]]
+        chosen[free[: max(0, count - (chosen & kind).sum())]] = True
+
+    for disease in 1 + np.argsort(held[known, 1:].sum(axis=0), kind="stable"):
+        fill(held[:, disease], least)
+    fill(known & ~held[:, 0], int((chosen & held[:, 0]).sum()))
+    return np.flatnonzero(chosen)
+
+
+def copies_of(table: pd.DataFrame) -> np.ndarray:
+    """Return how often each recording must stand for its rarest disease to equal NORM, (N,).
+
+    Diseases with fewer than MIN_POSITIVES recordings are not balanced: nobody could judge them.
+    """
+    held = table[list(DISEASES)].to_numpy(bool)
+    size = held.sum(axis=0)
+    factor = np.where(size >= MIN_POSITIVES, np.rint(table["NORM"].sum() / np.maximum(size, 1)), 1)
+    return np.maximum((held * factor).max(axis=1), 1).astype(int)
+
+
+def cut(table: pd.DataFrame, protocol: Protocol, recording_s: float = 10.0) -> pd.DataFrame:
+    """Cut recordings into windows; gives a table of windows with the columns of `table` and more.
+
+    recording: its name; row: its position; start_s; copy: 0 for the original; judged: whether the
+    window is of an original and on the grid without overlap. The index names each window once.
+    """
+    starts = np.arange(0, recording_s - WINDOW_S + 1e-9, protocol.hop_s)
+    times = copies_of(table) if protocol.copies else np.ones(len(table), dtype=int)
+    row = np.repeat(np.arange(len(table)), times)
+    copy = np.concatenate([np.arange(n) for n in times])
+    row, copy = (np.repeat(a, len(starts)) for a in (row, copy))
+    start = np.tile(starts, len(row) // len(starts))
+    windows = table.iloc[row].assign(recording=table.index[row], row=row, start_s=start, copy=copy)
+    windows["judged"] = (copy == 0) & np.isclose(start % WINDOW_S, 0)
+    names = zip(windows["recording"], start, copy, strict=True)
+    windows.index = [f"{name} at {at:g} s" + (f", copy {c}" if c else "") for name, at, c in names]
+    return windows.rename_axis("window")
+
+
+def deal(windows: pd.DataFrame, protocol: Protocol, seed: int = 0) -> Split:
+    """Deal windows out to train, val and test, keeping together what the protocol keeps.
+
+    `splits.kfold` keeps together whatever it finds in the column `patient`: each leak is a lie told
+    there. The judged windows are dealt first, so that protocols which keep the same things test
+    the same windows; a further window follows what it belongs to, or is dealt on its own. Val and
+    test take judged windows only.
+    """
+    kept = {
+        "patient": windows["patient"],
+        "recording": windows["recording"],
+        "window": windows.index.to_series(),
+        "copy": windows["patient"] + " copy " + windows["copy"].astype(str),
+    }
+    if protocol.keep not in kept:
+        raise ConfigError("nothing is kept so", expected=list(kept), found=protocol.keep)
+    told = windows.assign(patient=kept[protocol.keep])
+    part = np.full(len(told), -1)
+
+    def fill(rows: np.ndarray) -> None:
+        for number, fold in enumerate(kfold(told.iloc[rows], PARTS, seed)):
+            part[rows[fold.test]] = number
+
+    judged = told["judged"].to_numpy()
+    fill(np.flatnonzero(judged))
+    placed = dict(zip(told["patient"][judged], part[judged], strict=True))
+    part[~judged] = told["patient"][~judged].map(placed).fillna(-1)
+    if (part < 0).any():
+        fill(np.flatnonzero(part < 0))
+    test, val = (part < TEST) & judged, (part >= TEST) & (part < TEST + VAL) & judged
+    return Split(protocol.says, *map(np.flatnonzero, (part >= TEST + VAL, val, test)))
+
+
+def signals_of(signals: np.ndarray, windows: pd.DataFrame, fs_hz: int) -> np.ndarray:
+    """Return the windows (N, 12, 2.5 s) of recordings (R, 12, T), float32 mV."""
+    length = round(WINDOW_S * fs_hz)
+    starts = np.rint(windows["start_s"].to_numpy() * fs_hz).astype(int)
+    at = zip(windows["row"], starts, strict=True)
+    return np.stack([signals[row, :, start : start + length] for row, start in at])
+
+
+def standardise(x: np.ndarray, split: Split, scale_from: str) -> np.ndarray:
+    """Give each lead of x (N, 12, T) mean 0 and spread 1, as of the training windows or of all.
+
+    Spread is the standard deviation over windows and time. No lead may be constant.
+    """
+    seen = x[split.train] if scale_from == "train" else x
+    mean, spread = seen.mean(axis=(0, 2)), seen.std(axis=(0, 2))
+    return ((x - mean[:, None]) / np.maximum(spread, 1e-6)[:, None]).astype(np.float32)
+
+
+def overlap(split: Split, windows: pd.DataFrame) -> dict[str, float]:
+    """Return the share of test windows of which training holds the patient, recording, samples.
+
+    "samples" counts windows that share at least one sample with a training window of the same
+    recording, a copy of it included.
+    """
+    train, test = windows.iloc[split.train], windows.iloc[split.test]
+    starts = {row: times.to_numpy() for row, times in train.groupby("row")["start_s"]}
+    touched = [
+        row in starts and bool((np.abs(starts[row] - at) < WINDOW_S - 1e-9).any())
+        for row, at in zip(test["row"], test["start_s"], strict=True)
+    ]
+    return {
+        "patient": float(test["patient"].isin(train["patient"]).mean()),
+        "recording": float(test["row"].isin(train["row"]).mean()),
+        "samples": float(np.mean(touched)),
+    }
+
+
+def features(x: np.ndarray, fs_hz: int) -> np.ndarray:
+    """Describe windows (N, 12, T) by amplitudes and log-spectra (Welch), (N, 12 * F)."""
+    _, power = welch(x, fs_hz, nperseg=round(BAND_S * fs_hz))
+    steps = np.abs(np.diff(x, axis=-1))
+    amplitudes = [x.mean(-1), x.std(-1), x.min(-1), x.max(-1), steps.mean(-1), steps.max(-1)]
+    return np.concatenate([np.log(power + 1e-6), np.stack(amplitudes, -1)], -1).reshape(len(x), -1)
+
+
+Learner = Callable[[np.ndarray, pd.DataFrame, Split], Callable[[np.ndarray], np.ndarray]]
+"""x (N, 12, T), its windows, its split -> a function from windows (M, 12, T) to scores (M, 6)."""
+
+
+def on_features(classifier: ClassifierMixin, fs_hz: int) -> Learner:
+    """Return a learner of seconds: a scikit-learn classifier of many outputs on `features`."""
+
+    def learn(x: np.ndarray, windows: pd.DataFrame, split: Split):
+        truth = windows[NAMES].to_numpy(int)[split.train]
+        fitted = clone(classifier).fit(features(x[split.train], fs_hz), truth)
+
+        def score(part: np.ndarray) -> np.ndarray:
+            parts = zip(fitted.predict_proba(features(part, fs_hz)), fitted.classes_, strict=True)
+            return np.column_stack([p @ (known == 1) for p, known in parts])
+
+        return score
+
+    return learn
+
+
+def nearest(x: np.ndarray, split: Split) -> np.ndarray:
+    """Return for each test window the position of the training window nearest to it, (M,)."""
+    from sklearn.neighbors import NearestNeighbors
+
+    train, test = (x[rows].reshape(len(rows), -1) for rows in (split.train, split.test))
+    search = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(train)
+    return split.train[search.kneighbors(test, return_distance=False)[:, 0]]
+
+
+def predictions(
+    protocol: Protocol, signals: np.ndarray, table: pd.DataFrame, fs_hz: int, learner: Learner,
+    seed: int = 0,
+) -> pd.DataFrame:  # fmt: skip
+    """Run the pipeline up to the scores; gives one row a judged window of val and test.
+
+    signals: (R, 12, T) mV of the recordings in `table`. Columns as in `results.load_predictions`:
+    set, recording, start_s, patient, the truth NAME and the score p_NAME for each of NAMES.
+    """
+    windows = cut(table, protocol, signals.shape[-1] / fs_hz)
+    split = deal(windows, protocol, seed)
+    x = standardise(signals_of(signals, windows, fs_hz), split, protocol.scale_from)
+    score = learner(x, windows, split)
+    parts = []
+    for name in ("val", "test"):
+        rows = getattr(split, name)
+        part = windows.iloc[rows][["recording", "start_s", "patient", *NAMES]].assign(set=name)
+        parts.append(part.assign(**dict(zip(SCORES, score(x[rows]).T, strict=True))))
+    return pd.concat(parts)
+
+
+def judge(
+    scored: pd.DataFrame, threshold_from: str = "val", resamples: int = 1000, seed: int = 0
+) -> tuple[dict[str, float], pd.DataFrame]:
+    """Return the threshold of each of NAMES and the metrics as `evaluate.per_class` gives them.
+
+    scored: from `predictions`. Patients are resampled. `positives` and `estimable` count
+    recordings, not windows: four windows of one recording are no four recordings.
+    """
+    test, chooses = (scored[scored["set"] == name] for name in ("test", threshold_from))
+    thresholds = {
+        name: best_threshold(chooses[name].to_numpy(bool), chooses[p].to_numpy())
+        for name, p in zip(NAMES, SCORES, strict=True)
+    }
+    truth, scores = test[NAMES].astype("boolean"), test[SCORES].set_axis(NAMES, axis=1)
+    result = per_class(
+        truth, scores, scores >= pd.Series(thresholds), test["patient"].to_numpy(), resamples, seed
+    )
+    by_recording = truth.groupby(test["recording"].to_numpy()).max().astype(int)
+    result["windows"], result["n"] = result["n"], len(by_recording)
+    result["positives"] = by_recording.sum()
+    fewer = np.minimum(result["positives"], len(by_recording) - result["positives"])
+    return thresholds, result.assign(estimable=fewer >= MIN_POSITIVES)

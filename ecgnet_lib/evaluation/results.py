@@ -1,0 +1,89 @@
+"""Results of record: what `experiments` wrote, for pages to read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from ecgnet_lib.errors import ConfigError
+from ecgnet_lib.paths import RESULTS
+
+
+def load_result(file: str) -> dict:
+    """Return the result in `book/results/<file>`; ConfigError says how to make a missing one.
+
+    A page names the file in full ("denoising.json"): the page is then executed again when the
+    result changes.
+    """
+    try:
+        return json.loads((RESULTS / file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            "there is no such result",
+            file=f"book/results/{file}",
+            found=type(error).__name__,
+            remedy=f"python -m ecgnet_lib experiment {Path(file).stem}",
+        ) from error
+
+
+def ablations(comparison: dict, *names: str) -> dict[str, dict]:
+    """Return the full network and some without a block, in rows for `figures_scores.compared`.
+
+    comparison: the result of that experiment, of which protocol B is taken; names that were not run
+    in it are left out. "full" is the network that saw real recordings only, as those without a
+    block did; ours saw virtual patients as well.
+    """
+    methods = comparison["protocols"]["B"]["methods"]
+    rows = {"full": methods["real only"]}
+    for name in filter(methods.__contains__, names):
+        rows[name] = methods[name] | {
+            "difference_to_full": methods[name]["difference_to_real only"]
+        }
+    return rows
+
+
+def effect(difference: dict[str, float]) -> str:
+    """Say what a difference in macro AUC to the full network shows, as the end of a sentence.
+
+    difference: value, low and high (95 % interval) and n recordings, the network without a block
+    minus the full one. Only an interval without zero is called a cost or a gain.
+    """
+    value, low, high = (difference[part] for part in ("value", "low", "high"))
+    if low <= 0 <= high:
+        return (
+            f"changes the macro AUC by {value:+.3f} (95 % interval {low:+.3f} to {high:+.3f}), "
+            f"which {difference['n']:,} recordings cannot tell apart from no change"
+        )
+    least, most = sorted((abs(low), abs(high)))
+    word = "costs" if high < 0 else "gains"
+    return f"{word} {abs(value):.3f} of macro AUC here (95 % interval {least:.3f} to {most:.3f})"
+
+
+def load_predictions(file: str | Path, **where: object) -> pd.DataFrame:
+    """Return the predictions in a file of `book/results` beside the truth, one row each.
+
+    Columns: protocol, method, part, seed, set ("val" or "test"), recording; p_abnormal, p_ARR, ...
+    (probabilities, those of the diseases joint with abnormal); patient, source, only_sinus_rhythm,
+    and abnormal, ARR, ... (nullable booleans, missing where nobody said). where: values to select,
+    such as `protocol="B", method="ours"`. ConfigError when the file is missing.
+    """
+    path = RESULTS / file
+    try:
+        scores = pd.read_csv(path, dtype={"recording": str})
+        truth = pd.read_csv(path.with_name(path.name.replace(".csv.gz", "_truth.csv")))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            "there are no such predictions",
+            file=f"book/results/{path.name}",
+            found=type(error).__name__,
+            remedy=f"python -m ecgnet_lib experiment {path.name.removesuffix('.csv.gz')}",
+        ) from error
+    for column, value in where.items():
+        scores = scores[scores[column] == value]
+    names = [name for name in truth.columns if name in scores.columns and name != "recording"]
+    truth[names] = truth[names].astype("Int64").astype("boolean")
+    truth["only_sinus_rhythm"] = truth["only_sinus_rhythm"].astype(bool)
+    scores = scores.rename(columns={name: f"p_{name}" for name in names})
+    return scores.merge(truth, on="recording", how="left").reset_index(drop=True)

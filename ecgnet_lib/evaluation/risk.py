@@ -1,0 +1,249 @@
+"""Risk: what a probability is worth, and what to do with it. Never a prognosis.
+
+Everything that is fitted here is fitted on validation data: Platt scaling, the cuts of the triage
+levels, the thresholds of conformal sets. The truth is what a reader saw in the ECG; nobody knows
+what became of the patients.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit, logit
+from scipy.stats import binomtest
+
+from ecgnet_lib.errors import SignalError
+from ecgnet_lib.evaluation.metrics import MIN_POSITIVES
+
+CLIP = 1e-6  # probabilities are recorded with six decimals; the logit of 0 or 1 is infinite
+BINS = 15
+LEVELS = ("low", "medium", "high")
+LOW_AT_MOST, HIGH_AT_LEAST = 0.05, 0.9  # shares of abnormal recordings that the levels aim at
+
+
+def platt(truth: np.ndarray, p: np.ndarray) -> tuple[float, float] | None:
+    """Return slope and intercept of Platt scaling; None with too few positives or negatives.
+
+    calibrated = sigmoid(slope * logit(p) + intercept), the likeliest for the validation data.
+    truth: (N,) in {0, 1}; p: (N,). As Platt (1999) we aim at (n + 1) / (n + 2) for the n
+    positives, and at 1 / (n + 2) for the n negatives, so that data which the network separates
+    perfectly do not ask for an infinite slope. Too few: under MIN_POSITIVES of either kind.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    y = np.asarray(truth, dtype=bool)
+    n_positive, n_negative = y.sum(), (~y).sum()
+    if min(n_positive, n_negative) < MIN_POSITIVES:
+        return None
+    target = np.where(y, (n_positive + 1) / (n_positive + 2), 1 / (n_negative + 2))
+    x = _logit(p)
+    # scikit-learn knows no soft targets: each row counts as both, weighted by its target
+    model = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(
+        np.tile(x, 2)[:, None], np.repeat([1, 0], len(x)), np.concatenate([target, 1 - target])
+    )
+    return float(model.coef_[0, 0]), float(model.intercept_[0])
+
+
+def _logit(p: np.ndarray) -> np.ndarray:
+    return logit(np.clip(np.asarray(p, dtype=float), CLIP, 1 - CLIP))
+
+
+def calibrate(truth: pd.DataFrame, scores: pd.DataFrame) -> dict:
+    """Return {"platt": {name: [slope, intercept]}, "triage_cuts": [low, high]} for a checkpoint.
+
+    truth: (N, K) booleans, missing where unknown; scores: (N, K) probabilities as the network gives
+    them, both of validation recordings and with a column "abnormal". A column with too few
+    positives or negatives gets no parameters and stays as it is. The cuts are those of the
+    calibrated P(abnormal).
+    """
+    known = {name: truth[name].notna().to_numpy() for name in scores}
+    fits = {
+        name: platt(truth[name][rows].to_numpy(bool), scores[name].to_numpy()[rows])
+        for name, rows in known.items()
+    }
+    parameters = {name: list(fit) for name, fit in fits.items() if fit}
+    rows = known["abnormal"]
+    calibrated = apply_platt(scores, parameters)["abnormal"].to_numpy()[rows]
+    cuts = triage_cuts(truth["abnormal"][rows].to_numpy(float), calibrated)
+    return {"platt": parameters, "triage_cuts": list(cuts)}
+
+
+def apply_platt(scores: pd.DataFrame, parameters: Mapping[str, Sequence[float]]) -> pd.DataFrame:
+    """Return calibrated probabilities (N, K); a column without parameters stays as it is.
+
+    scores: (N, K) with a column "abnormal". The other columns are joint with abnormal, so none of
+    them may exceed it: one that does after scaling is set to it.
+    """
+    result = scores.astype(float)
+    for name, (slope, intercept) in parameters.items():
+        result[name] = expit(slope * _logit(result[name]) + intercept)
+    return result.clip(upper=result["abnormal"], axis=0)
+
+
+def ece(truth: np.ndarray, p: np.ndarray, bins: int = BINS) -> float:
+    """Return the expected calibration error, sum_b n_b / N |observed share - mean p| (Guo 2017).
+
+    truth: (N,) in {0, 1}; p: (N,) probabilities of the positive; equal bins of [0, 1].
+    """
+    y, p = np.asarray(truth, dtype=float), np.asarray(p, dtype=float)
+    which = np.minimum((p * bins).astype(int), bins - 1)
+    return float(np.abs(np.bincount(which, y - p)).sum() / len(p))
+
+
+def noise_floor(
+    p: np.ndarray, bins: int = BINS, draws: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """Return mean and 97.5 % point of the ECE that a perfectly calibrated network would have.
+
+    It gives the same probabilities p (N,), and the truth is drawn from them again and again. An ECE
+    below the second number is no evidence of bad calibration.
+    """
+    p, rng = np.asarray(p, dtype=float), np.random.default_rng(seed)
+    errors = [ece(rng.random(len(p)) < p, p, bins) for _ in range(draws)]
+    return float(np.mean(errors)), float(np.quantile(errors, 0.975))
+
+
+def triage_cuts(abnormal: np.ndarray, score: np.ndarray) -> tuple[float, float]:
+    """Return the two cuts of P(abnormal), from validation data, between low, medium and high.
+
+    Below the first at most one recording in twenty is abnormal (negative predictive value 0.95);
+    from the second on at least nine in ten are (positive predictive value 0.9). Where no cut
+    reaches its value nothing is low (or high): the cut is 0 (or above 1). Equal scores stay
+    together.
+    """
+    order = np.argsort(score)
+    y, s = np.asarray(abnormal, float)[order], np.asarray(score, float)[order]
+    n, steps = np.arange(1, len(y) + 1), s[1:] != s[:-1]
+    clean = np.flatnonzero(np.append(steps, True) & (y.cumsum() / n <= LOW_AT_MOST))
+    sick = np.append(True, steps) & ((y[::-1].cumsum() / n)[::-1] >= HIGH_AT_LEAST)
+    low = float(np.nextafter(s[clean[-1]], 2)) if len(clean) else 0.0
+    high = float(s[sick.argmax()]) if sick.any() else 1.1
+    return min(low, high), high
+
+
+def triage_level(p_abnormal: float, cuts: Sequence[float]) -> str:
+    """Name the level of one recording: "low", "medium" or "high"."""
+    return "low" if p_abnormal < cuts[0] else "high" if p_abnormal >= cuts[1] else "medium"
+
+
+def wilson(positives: int, n: int) -> tuple[float, float]:
+    """Return the 95 % Wilson interval (1927) of a share; (0, 1) without a single case.
+
+    It takes the n recordings as independent, though some patients have several.
+    """
+    if not n:
+        return 0.0, 1.0
+    interval = binomtest(int(positives), int(n)).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def observed_rates(
+    groups: Sequence[str], truth: np.ndarray, order: Sequence[str] = LEVELS
+) -> pd.DataFrame:
+    """Return n, share, positives, rate, low and high (Wilson) for each group, in `order`.
+
+    groups: (N,) names; truth: (N,) in {0, 1}. The rate of an empty group is NaN.
+    """
+    groups, truth = np.asarray(groups), np.asarray(truth, dtype=bool)
+    rows = {}
+    for name in order:
+        n, positives = int((groups == name).sum()), int(truth[groups == name].sum())
+        low, high = wilson(positives, n)
+        rows[name] = {"n": n, "share": n / len(truth), "positives": positives,
+                      "rate": positives / n if n else np.nan, "low": low, "high": high}  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def conformal_sets(
+    truth: np.ndarray, p_val: np.ndarray, p: np.ndarray, alpha: float = 0.1, by_class: bool = False
+) -> np.ndarray:
+    """Return for each p (N,) which answers its set holds, (N, 2) bool: normal, abnormal.
+
+    Split conformal prediction by MAPIE with the score 1 - P(true class): an answer is in the set
+    when its score is not above the ceil((n + 1)(1 - alpha))-th smallest of the n validation scores
+    (truth, p_val: both (n,)). The set holds the truth with chance 1 - alpha or more, if validation
+    and test are exchangeable. by_class: each answer is compared with the validation recordings of
+    its own class alone, so that the promise holds for each class (Vovk 2013). Raises SignalError
+    with fewer than MIN_POSITIVES validation recordings of a class.
+    """
+    from mapie.classification import SplitConformalClassifier
+    from sklearn.base import BaseEstimator, ClassifierMixin
+
+    class Network(ClassifierMixin, BaseEstimator):
+        """Hands probabilities that are there already to MAPIE."""
+
+        classes_ = np.array([0, 1])
+
+        def predict_proba(self, x: np.ndarray) -> np.ndarray:
+            return np.hstack([1 - x, x])
+
+        def predict(self, x: np.ndarray) -> np.ndarray:
+            return (x[:, 0] >= 0.5).astype(int)
+
+    y, x_val, x = np.asarray(truth, int), np.asarray(p_val, float), np.asarray(p, float)
+    if np.bincount(y, minlength=2).min() < MIN_POSITIVES:
+        raise SignalError(
+            "too few validation recordings for conformal sets",
+            expected=f"at least {MIN_POSITIVES} normal and {MIN_POSITIVES} abnormal",
+            found=np.bincount(y, minlength=2).tolist(),
+        )
+
+    def sets_from(rows: np.ndarray) -> np.ndarray:
+        mapie = SplitConformalClassifier(Network(), confidence_level=1 - alpha)
+        with warnings.catch_warnings():  # one class alone is what by_class wants
+            warnings.filterwarnings("ignore", message=".*conformalization dataset has less labels")
+            mapie.conformalize(x_val[rows, None], y[rows])
+        return mapie.predict_set(x[:, None])[1][..., 0]
+
+    if not by_class:
+        return sets_from(np.ones(len(y), dtype=bool))
+    return np.column_stack([sets_from(y == k)[:, k] for k in (0, 1)])
+
+
+def decision_curve(truth: np.ndarray, p: np.ndarray, thresholds: np.ndarray) -> pd.DataFrame:
+    """Return the net benefit of acting on p, of acting on all, and on none (Vickers, Elkin 2006).
+
+    Net benefit = TP / N - FP / N * t / (1 - t), acting where p >= t, for each t in `thresholds`
+    (inside (0, 1), the index). truth, p: (N,). Columns network, all, none.
+    """
+    y, p, t = np.asarray(truth, bool), np.asarray(p, float), np.asarray(thresholds, float)
+    act = p >= t[:, None]  # (T, N)
+    odds = t / (1 - t)
+    table = {
+        "network": (act & y).mean(1) - (act & ~y).mean(1) * odds,
+        "all": y.mean() - (1 - y.mean()) * odds,
+        "none": np.zeros_like(t),
+    }
+    return pd.DataFrame(table, index=pd.Index(t, name="threshold"))
+
+
+def abstention(
+    truth: np.ndarray, p: np.ndarray, counts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the share answered and the F1 among the answered, both (R, K), most sure first.
+
+    The network answers "abnormal" where p >= 0.5 and is the surer the further p is from 0.5; the K
+    columns are its K distinct degrees of sureness. truth, p: (N,), calibrated; counts: (R, N), how
+    often each recording counts: ones, or `evaluate.patient_resamples`. F1 is NaN as long as there
+    is neither an abnormal recording nor an alarm.
+    """
+    y, p = np.asarray(truth, bool), np.asarray(p, float)
+    sure = np.abs(p - 0.5)
+    order = np.argsort(-sure, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(sure[order]) != 0, True))  # ends of runs of ties
+
+    def so_far(which: np.ndarray) -> np.ndarray:
+        return (counts * which)[:, order].cumsum(1)[:, last]
+
+    answered = so_far(np.ones(len(y), dtype=bool))
+    hits, wrong = so_far(y & (p >= 0.5)), so_far(y != (p >= 0.5))
+    with np.errstate(invalid="ignore"):
+        return answered / answered[:, -1:], 2 * hits / (2 * hits + wrong)
+
+
+def answered_at(answered: np.ndarray, f1: np.ndarray, target: float) -> np.ndarray:
+    """Return the largest share answered with F1 >= target for each row of `abstention`, else 0."""
+    return np.where(f1 >= target, answered, 0.0).max(1)

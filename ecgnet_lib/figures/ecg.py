@@ -1,0 +1,273 @@
+"""Pictures of ECGs: the 12-lead printout and the strip, on ECG paper.
+
+Each function returns a matplotlib Figure whose label, `fig.get_label()`, is its alternative text,
+written from the numbers that it draws. `show(fig)` puts picture and text on a page.
+`figures_method` draws what the network does, `figures_scores` how well it does.
+
+ECG paper follows Kligfield et al. (2007): 25 mm/s and 10 mm/mV, so 1 s is as wide as 2.5 mV is
+high; small squares of 1 mm are 0.04 s by 0.1 mV, large squares of 5 mm are 0.2 s by 0.5 mV.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MultipleLocator
+
+from ecgnet_lib.datasets.records import LEADS
+from ecgnet_lib.errors import SignalError
+from ecgnet_lib.figures.style import HEAT, INK, LAYERS, PURPLE, WAVES, WIDTH_IN, named, show, style
+
+__all__ = ["ecg_paper", "ecg_strip", "show", "style"]
+
+PAPER, MINOR, MAJOR = "#fffafa", "#f7dede", "#edb9b9"
+GRID = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6"))
+RHYTHM = "II"
+LIMIT_S = 30.0  # a longer strip cannot be read in a column
+
+
+def checked(signal: np.ndarray, leads: Sequence[str], what: str = "signal") -> np.ndarray:
+    """Return the signal as (L, T) floats; raise SignalError unless it has one row per lead."""
+    array = np.atleast_2d(np.asarray(signal, dtype=float))
+    if array.ndim != 2 or array.shape[0] != len(leads) or array.shape[1] < 2:
+        raise SignalError(
+            f"the {what} cannot be drawn",
+            expected=f"({len(leads)}, T), one row per lead {', '.join(leads)}",
+            found=tuple(np.shape(signal)),
+        )
+    return array
+
+
+def extremes(signal: np.ndarray, leads: Sequence[str]) -> str:
+    """Say where the largest deflections are: a sentence for alternative text."""
+    signal = np.where(np.isfinite(signal), signal, 0.0)
+    high, low = signal.max(axis=1), signal.min(axis=1)
+    return (
+        f"Highest point {high.max():+.1f} mV in {leads[int(high.argmax())]}, "
+        f"lowest {low.min():+.1f} mV in {leads[int(low.argmin())]}."
+    )
+
+
+def stack(rows: np.ndarray, room_mv: float, least_mv: float) -> tuple[np.ndarray, float, float]:
+    """Place rows (R, pieces, n) mV below each other: baselines, bottom and top of the paper.
+
+    Only pieces above each other can collide. Baselines fall on large squares; a wild row is cut
+    at 3 mV rather than pushing the others away.
+    """
+    rows = np.where(np.isfinite(rows), rows, 0.0)
+    high, low = rows.max(axis=2).clip(0.5, 3.0), rows.min(axis=2).clip(-3.0, -0.3)
+    gaps = np.ceil(((high[1:] - low[:-1]).max(axis=1, initial=0.0) + room_mv) * 2) / 2
+    base = -np.cumsum([0.0, *np.maximum(gaps, least_mv)])
+    bottom, top = base[-1] + low[-1].min() - room_mv, max(high[0].max(), 1.0) + room_mv
+    return base, np.floor(bottom * 2) / 2, np.ceil(top * 2) / 2
+
+
+def paper(x: tuple[float, float], y: tuple[float, float], title: str) -> tuple[Figure, Axes]:
+    """Return an empty sheet of ECG paper over x seconds and y millivolts, in true proportions."""
+    side, foot, head = 0.3, 0.5, 0.32 if title else 0.08  # inches around the paper
+    width_mm, height_mm = 25 * (x[1] - x[0]), 10 * (y[1] - y[0])
+    # as wide as the column, but no more than 1.5 times life size unless that is under 4 inches
+    inch_per_mm = min((WIDTH_IN - side - 0.05) / width_mm, max(0.06, 4 / width_mm))
+    w, h = width_mm * inch_per_mm, height_mm * inch_per_mm
+    size = (w + side + 0.05, h + foot + head)
+    fig = Figure(figsize=size)
+    ax = fig.add_axes((side / size[0], foot / size[1], w / size[0], h / size[1]))
+    ax.set(xlim=x, ylim=y, facecolor=PAPER, aspect=10 / 25)
+    for axis, minor, major in ((ax.xaxis, 0.04, 0.2), (ax.yaxis, 0.1, 0.5)):
+        axis.set_minor_locator(MultipleLocator(minor))
+        axis.set_major_locator(MultipleLocator(major))
+    ax.grid(which="minor", color=MINOR, linewidth=0.35)
+    ax.grid(which="major", color=MAJOR, linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.tick_params(which="both", length=0, labelleft=False, pad=2)
+    ax.spines[:].set(visible=True, color=MAJOR)
+    ax.set_xlabel("time (s); paper: 25 mm/s, 10 mm/mV", labelpad=2)
+    ax.set_ylabel("amplitude (mV)", labelpad=3)
+    ax.set_title(title)
+    return fig, ax
+
+
+def label_lead(ax: Axes, x: float, y: float, lead: str) -> None:
+    """Write a lead's name; the trace stays on top."""
+    card = {"boxstyle": "square,pad=0.1", "facecolor": PAPER, "edgecolor": "none", "alpha": 0.8}
+    ax.text(x, y, lead, fontsize=9, weight="bold", color=INK, va="center", bbox=card, zorder=2.5)
+
+
+def calibrate(ax: Axes, x: float, base: float) -> None:
+    """Draw the calibration pulse: 1 mV for 0.2 s."""
+    ax.plot(x + np.array([0, 0.04, 0.04, 0.24, 0.24, 0.28]), base + np.array([0, 0, 1, 1, 0, 0]),
+            color=INK, linewidth=0.9)  # fmt: skip
+
+
+def shade(ax: Axes, marks: Mapping[str, Sequence[tuple[float, float]]], y: tuple) -> None:
+    """Shade intervals in seconds between two heights, one colour a wave."""
+    for wave, spans in marks.items():
+        for start, stop in spans:
+            ax.fill_between([start, stop], *y, color=WAVES.get(wave, PURPLE), alpha=0.35,
+                            linewidth=0, zorder=1.5, label=wave)  # fmt: skip
+
+
+def draw_all(ax: Axes, layers: Mapping[str, np.ndarray], row: int, base: float,
+             fs_hz: float, window_s: tuple[float, float]) -> None:  # fmt: skip
+    """Draw row `row` of each named layer over a window; the first is ink, or grey below others."""
+    part = slice(round(window_s[0] * fs_hz), round(window_s[1] * fs_hz) + 1)
+    inks = [INK] if len(layers) == 1 else LAYERS
+    for (name, signal), ink in zip(layers.items(), inks, strict=False):
+        values = signal[row, part]
+        times = (part.start + np.arange(len(values))) / fs_hz
+        label = name if len(layers) > 1 else None
+        ax.plot(times, base + values, color=ink, linewidth=0.9, zorder=3, label=label)
+
+
+def legend(ax: Axes) -> None:
+    """Name layers and waves above the paper, once each."""
+    handles = dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
+    if handles:
+        ax.legend(handles.values(), handles, loc="lower right", bbox_to_anchor=(1, 1),
+                  borderpad=0.1, ncols=len(handles), handlelength=1.6)  # fmt: skip
+
+
+@style()
+def ecg_paper(
+    signal: np.ndarray,
+    fs_hz: float,
+    leads: Sequence[str] = LEADS,
+    *,
+    title: str = "",
+    overlay: Mapping[str, np.ndarray] | None = None,
+    name: str = "as recorded",
+    marks: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+) -> Figure:
+    """Draw a 12-lead ECG as it is printed: four columns of three leads, and a rhythm strip of II.
+
+    signal: (12, T) mV, of which at most 10 s are drawn. overlay: further signals (12, T) by name,
+    drawn over the first, which is then called `name`. marks: intervals (start_s, stop_s) by wave,
+    shaded on the rhythm strip. Raises SignalError when a shape does not fit or a lead is missing.
+    """
+    layers = {name: checked(signal, leads)}
+    layers |= {key: checked(value, leads, key) for key, value in (overlay or {}).items()}
+    if missing := [lead for lead in LEADS if lead not in leads]:
+        raise SignalError("a printout needs all 12 leads", expected=LEADS, found=f"no {missing}")
+    seconds = min(10.0, layers[name].shape[1] / fs_hz)
+    at = {lead: row for row, lead in enumerate(leads)}
+    lines = [[at[lead] for lead in line] for line in (*GRID, (RHYTHM,))]
+    shown = round(seconds * fs_hz)
+    quarter = shown // 4
+    pieces = layers[name][:, : 4 * quarter].reshape(12, 4, quarter)
+    printed = np.stack([pieces[np.resize(line, 4), range(4)] for line in lines])  # (4, 4, n)
+    base, bottom, top = stack(printed, room_mv=0.6, least_mv=2.0)
+    fig, ax = paper((-0.6, np.ceil(seconds * 5) / 5 + 0.2), (bottom, top), title)
+    for line, height in zip(lines, base, strict=True):
+        calibrate(ax, -0.48, height)
+        width = seconds / len(line)
+        for column, row in enumerate(line):
+            start = column * width
+            draw_all(ax, layers, row, height, fs_hz, (start, min(start + width, seconds)))
+            begins = layers[name][row, round(start * fs_hz) : round((start + 0.5) * fs_hz)]
+            label_lead(ax, start + 0.04, top_of(begins, height) + 0.05, leads[row])
+            if column:  # a short bar where one lead ends and the next begins
+                ax.plot([start] * 2, height + np.array([-0.25, 0.25]), color=INK, linewidth=0.9)
+    if marks:
+        shade(ax, marks, (base[-1] - 0.4, top_of(layers[name][at[RHYTHM], :shown], base[-1])))
+    ax.xaxis.set_major_formatter(FuncFormatter(whole_seconds(seconds)))
+    legend(ax)
+    what = f"12-lead ECG on paper, {seconds:g} s at {fs_hz:g} Hz, 25 mm/s and 10 mm/mV. "
+    words = what + extremes(layers[name][:, :shown], leads) + told(layers, marks)
+    fig.set_label(named(title, words))
+    return fig
+
+
+def told(layers: Mapping[str, np.ndarray], marks: Mapping | None) -> str:
+    """Say in words what is drawn over the first layer, and where the first marks are."""
+    over = [*layers][1:]
+    first = [f"{wave} from {start:.2f} to {stop:.2f} s"
+             for wave, spans in (marks or {}).items() for start, stop in spans[:1]]  # fmt: skip
+    return (f" Drawn over it: {', '.join(over)}." if over else "") + (
+        f" Marked: {', '.join(first)}." if first else ""
+    )
+
+
+def top_of(trace: np.ndarray, base: float) -> float:
+    """Return the height in mV just above a trace that stands on `base`."""
+    return base + max(0.5, float(np.nanmax(trace, initial=0.0))) + 0.25
+
+
+def whole_seconds(seconds: float):
+    """Return a tick formatter: every second, or every large square on strips up to 3 s."""
+    step = 0.2 if seconds <= 3 else 1.0
+
+    def write(value: float, _position: int) -> str:
+        near = abs(value / step - round(value / step)) < 1e-6
+        return f"{value:g}" if near and 0 <= value <= seconds + 1e-6 else ""
+
+    return write
+
+
+@style()
+def ecg_strip(
+    signal: np.ndarray,
+    fs_hz: float,
+    leads: Sequence[str],
+    *,
+    title: str = "",
+    overlay: Mapping[str, np.ndarray] | None = None,
+    name: str = "as recorded",
+    marks: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+    heat: np.ndarray | None = None,
+    heat_name: str = "attention",
+) -> Figure:
+    """Draw one lead (T,) or a few (L, T) in mV below each other on ECG paper.
+
+    overlay, name, marks: as in `ecg_paper`; marks are shaded on every lead. heat: values in [0, 1],
+    (P,) for all leads or (L, P), P equal steps over the strip, drawn as a band below each trace.
+    Raises SignalError when a shape does not fit or the strip is longer than 30 s.
+    """
+    layers = {name: checked(signal, leads)}
+    layers |= {key: checked(value, leads, key) for key, value in (overlay or {}).items()}
+    seconds = layers[name].shape[1] / fs_hz
+    if seconds > LIMIT_S:
+        raise SignalError("the strip is too long to read", expected=f"at most {LIMIT_S:g} s",
+                          found=f"{seconds:g} s", remedy="cut out a part")  # fmt: skip
+    every = np.concatenate(list(layers.values()), axis=1)[:, None]  # (L, 1, T of all layers)
+    base, bottom, top = stack(every, room_mv=0.8 if heat is not None else 0.4, least_mv=1.5)
+    fig, ax = paper((-0.4, np.ceil(seconds * 5) / 5 + 0.2), (bottom, top), title)
+    for row, lead in enumerate(leads):
+        calibrate(ax, -0.34, base[row])
+        draw_all(ax, layers, row, base[row], fs_hz, (0.0, seconds))
+        label_lead(ax, -0.32, base[row] - 0.38, lead)
+        if marks:
+            shade(ax, marks, (base[row] - 0.4, top_of(every[row], base[row])))
+    hottest = ""
+    if heat is not None:
+        hottest = heat_bands(fig, ax, heat, base, every, seconds, heat_name)
+    ax.xaxis.set_major_formatter(FuncFormatter(whole_seconds(seconds)))
+    legend(ax)
+    what = f"ECG strip of {', '.join(leads)}, {seconds:g} s at {fs_hz:g} Hz. "
+    words = what + extremes(layers[name], leads) + told(layers, marks) + hottest
+    fig.set_label(named(title, words))
+    return fig
+
+
+def heat_bands(fig: Figure, ax: Axes, heat: np.ndarray, base: np.ndarray,
+               rows: np.ndarray, seconds: float, name: str) -> str:  # fmt: skip
+    """Draw a band of heat below each row with one colour bar; return what it says in words."""
+    heat = np.atleast_2d(np.asarray(heat, dtype=float))
+    if heat.ndim != 2 or len(heat) not in (1, len(base)):
+        raise SignalError("the heat cannot be drawn", expected=f"(P,) or ({len(base)}, P)",
+                          found=heat.shape)  # fmt: skip
+    edges = np.linspace(0, seconds, heat.shape[1] + 1)
+    for row, height in enumerate(base):
+        y = height + max(float(np.nanmin(rows[row], initial=0.0)), -3.0) - np.array([0.35, 0.15])
+        mesh = ax.pcolormesh(edges, y, heat[row % len(heat)][None], cmap=HEAT, vmin=0, vmax=1)
+    width, height = fig.get_size_inches()
+    bar = fig.add_axes((1 - 1.75 / width, 0.2 / height, 1.65 / width, 0.09 / height))
+    fig.colorbar(mesh, cax=bar, orientation="horizontal", ticks=[0, 1])
+    bar.tick_params(length=0, pad=1, labelsize=8)
+    bar.set_ylabel(f"{name} (0 to 1)", rotation=0, ha="right", va="center", fontsize=8.5)
+    ax.xaxis.set_label_coords(0.0, -0.24 / (height * ax.get_position().height))
+    ax.xaxis.label.set_horizontalalignment("left")
+    step = int(np.nanargmax(heat.max(axis=0)))
+    return f" {name.capitalize()} is highest at {(step + 0.5) * seconds / heat.shape[1]:.1f} s."

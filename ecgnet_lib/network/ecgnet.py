@@ -1,0 +1,273 @@
+"""FoundationalECGNet, rebuilt: patches -> CBAM -> graph attention -> transformer -> two stages.
+
+The paper (arXiv 2509.08961) names the blocks and their order; sizes and wiring are ours.
+
+Shapes: B recordings, L leads, T samples, C channels a lead, P tokens, E width of the transformer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ecgnet_lib.datasets.labels import DISEASES
+from ecgnet_lib.datasets.records import LEADS
+from ecgnet_lib.errors import ConfigError, SignalError
+from ecgnet_lib.network.cbam import CBAM
+from ecgnet_lib.network.gat import GAT, GATv2, lead_graph
+from ecgnet_lib.network.tst import TST
+
+HEADS = ("sigmoid", "softmax", "one-stage")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that fixes the network. Switch a block off and you have its ablation."""
+
+    fs_hz: int = 100  # samples a second that the network expects
+    patch: int = 20  # samples a token sees: 200 ms
+    stride: int = 10  # samples from token to token: 100 ms
+    channels: int = 48  # features of a lead at a token
+    stem_layers: int = 2  # residual blocks after the patches
+    cbam: bool = True
+    cbam_reduction: int = 8
+    gat: str = "v2"  # "v2", "v1" or "none"
+    gat_heads: int = 4
+    graph: str = "anatomy"  # "anatomy" or "all"
+    graph_tokens: int = 10  # tokens averaged into one graph: 1 s
+    tst: bool = True
+    width: int = 96  # embedding of the transformer
+    tst_heads: int = 4
+    tst_layers: int = 2
+    d_ff: int = 192
+    dropout: float = 0.1
+    head: str = "sigmoid"  # "sigmoid", "softmax" or "one-stage", see `combine`
+    demographics: bool = False  # age and sex as further inputs
+    scale_mv: float = 0.25  # amplitude that the network sees as one
+
+    def __post_init__(self) -> None:
+        choices = {"gat": ("v2", "v1", "none"), "head": HEADS}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ConfigError(
+                    f"unknown {name}", expected=allowed, found=repr(getattr(self, name))
+                )
+        if self.patch < self.stride or (self.patch - self.stride) % 2:
+            raise ConfigError(
+                "patches must overlap evenly",
+                expected="patch - stride even and not negative",
+                found=f"patch {self.patch}, stride {self.stride}",
+            )
+
+    def to_dict(self) -> dict:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> ModelConfig:
+        """Rebuild from JSON; an unknown key raises ConfigError."""
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ConfigError(
+                "unknown key in a model configuration", expected=sorted(known), found=unknown
+            )
+        return cls(**values)
+
+
+class Stem(nn.Module):
+    """Turn each lead, alone and with shared weights, into tokens: (N, T) -> (N, P, C).
+
+    A patch of samples becomes a vector by one matrix product; residual blocks follow in which each
+    token sees its two neighbours. All of it is matrix products at the low token rate, with the
+    channels last: on a CPU faster than convolutions of so few channels.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.patch, self.stride, c = config.patch, config.stride, config.channels
+        self.embed = nn.Linear(config.patch, c, bias=False)
+        self.norm = nn.BatchNorm1d(c)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(3 * c, c, bias=False), nn.BatchNorm1d(c), nn.GELU(), nn.Linear(c, c)
+            )
+            for _ in range(config.stem_layers)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, T) to (N, P, C) with P = T / stride."""
+        side = (self.patch - self.stride) // 2
+        first, last = (x[:, end].unsqueeze(1).expand(-1, side) for end in (0, -1))
+        x = torch.cat([first, x, last], dim=1)  # faster than F.pad(mode="replicate")
+        patches = x.unfold(-1, self.patch, self.stride)  # (N, P, patch)
+        n, tokens, _ = patches.shape
+        h = self.norm(self.embed(patches).flatten(0, 1)).view(n, tokens, -1)
+        for block in self.blocks:
+            wide = F.pad(h, (0, 0, 1, 1))  # a token of zeros before and after
+            seen = torch.cat([wide[:, :-2], h, wide[:, 2:]], dim=-1)  # (N, P, 3C)
+            h = h + block(seen.flatten(0, 1)).view(n, tokens, -1)
+        return h
+
+
+class FoundationalECGNet(nn.Module):
+    """The whole network: (B, 12, T) mV in, logits of both stages out.
+
+    Stage 1 is one logit of "abnormal". Stage 2 holds five logits of the diseases *given* abnormal;
+    `predict` multiplies the two. Leads may be missing: pass `present` (B, 12).
+    """
+
+    def __init__(self, config: ModelConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or ModelConfig()
+        c, leads = config.channels, len(LEADS)
+        self.stem = Stem(config)
+        self.cbam = CBAM(c, config.cbam_reduction) if config.cbam else None
+        self.gat = None
+        if config.gat != "none":
+            layer = {"v1": GAT, "v2": GATv2}[config.gat]
+            if c % config.gat_heads:
+                raise ConfigError("channels must be a multiple of gat_heads", found=c)
+            self.lead_code = nn.Parameter(0.02 * torch.randn(leads, c))
+            self.gat = layer(
+                c, c // config.gat_heads, config.gat_heads, lead_graph(LEADS, config.graph)
+            )
+        self.embed = nn.Linear(leads * c, config.width)
+        self.tst = None
+        if config.tst:
+            self.tst = TST(
+                config.width, config.tst_heads, config.tst_layers, config.d_ff, config.dropout
+            )
+        extra = 4 if config.demographics else 0
+        self.trunk = nn.Sequential(
+            nn.Linear(2 * config.width + extra, config.width),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+        )
+        self.head_abnormal = nn.Linear(config.width, 1)
+        self.head_diseases = nn.Linear(config.width, len(DISEASES))
+
+    def forward(
+        self,
+        x: Tensor,
+        present: Tensor | None = None,
+        person: Tensor | None = None,
+        return_maps: bool = False,
+    ) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Return logits (B,) of abnormal and (B, 5) of the diseases given abnormal.
+
+        x: (B, 12, T) mV at `config.fs_hz`, T a multiple of the stride. present: (B, 12) bool.
+        person: (B, 4) age/100, age known, sex (-1 male, 1 female), sex known; only with
+        `config.demographics`. With `return_maps` a dict of attention maps comes along: "channel"
+        (B, L, C), "temporal" (B, L, P), "leads" (B, S, H, L, L) for S graphs, "tokens"
+        (B, layers, H, P, P). Raises SignalError for a shape that does not fit.
+        """
+        self.check(x, person)
+        batch, leads, _ = x.shape
+        maps: dict[str, Tensor] = {}
+
+        h = self.stem(x.flatten(0, 1) / self.config.scale_mv).transpose(1, 2)  # (B*L, C, P)
+        if self.cbam is not None:
+            if return_maps:
+                h, channel, temporal = self.cbam(h, return_maps=True)
+                maps["channel"] = channel.view(batch, leads, -1)
+                maps["temporal"] = temporal.view(batch, leads, -1)
+            else:
+                h = self.cbam(h)
+        h = h.transpose(1, 2).unflatten(0, (batch, leads))  # (B, L, P, C)
+
+        if self.gat is not None:
+            h = self.listen(h, present, maps if return_maps else None)
+        if present is not None:
+            h = h * present[..., None, None]
+
+        tokens = self.embed(h.transpose(1, 2).flatten(2))  # (B, P, E)
+        if self.tst is not None:
+            if return_maps:
+                tokens, layer_maps = self.tst(tokens, return_attention=True)
+                maps["tokens"] = torch.stack(layer_maps, dim=1)
+            else:
+                tokens = self.tst(tokens)
+
+        pooled = torch.cat([tokens.mean(1), tokens.amax(1)], dim=1)  # (B, 2E)
+        if person is not None:
+            pooled = torch.cat([pooled, person], dim=1)
+        z = self.trunk(pooled)
+        logits = self.head_abnormal(z).squeeze(-1), self.head_diseases(z)
+        return (*logits, maps) if return_maps else logits
+
+    def listen(self, h: Tensor, present: Tensor | None, maps: dict[str, Tensor] | None) -> Tensor:
+        """Let the leads of each graph of `graph_tokens` tokens listen to each other.
+
+        Add to (B, L, P, C) what was heard, and put the attention (B, S, H, L, L) into `maps`.
+        """
+        size, tokens = self.config.graph_tokens, h.shape[2]
+        short = -tokens % size  # tokens that the last graph lacks
+        if short:
+            h = F.pad(h, (0, 0, 0, short))
+        h = h.unflatten(2, (-1, size))  # (B, L, S, size, C)
+        nodes = h.mean(3)
+        if short:
+            last = nodes[:, :, -1:] * (size / (size - short))
+            nodes = torch.cat([nodes[:, :, :-1], last], dim=2)
+        nodes = nodes.transpose(1, 2) + self.lead_code  # (B, S, L, C)
+        if present is not None:
+            present = present.unsqueeze(1)
+        if maps is None:
+            out = self.gat(nodes, present)
+        else:
+            out, maps["leads"] = self.gat(nodes, present, return_attention=True)
+        message = F.elu(out).transpose(1, 2).unsqueeze(3)  # (B, L, S, 1, C)
+        return (h + message).flatten(2, 3)[:, :, :tokens]
+
+    def check(self, x: Tensor, person: Tensor | None) -> None:
+        """Raise SignalError unless x is (B, 12, T) with T a multiple of the stride."""
+        config = self.config
+        want = f"(B, {len(LEADS)}, T) with T a multiple of {config.stride}, at least {config.patch}"
+        fits = x.dim() == 3 and x.shape[1] == len(LEADS)
+        if not fits or x.shape[2] % config.stride or x.shape[2] < config.patch:
+            raise SignalError(
+                "the signal does not fit the network",
+                expected=want,
+                found=tuple(x.shape),
+                remedy="bring the leads into standard order and crop to a multiple of the stride",
+            )
+        if config.demographics == (person is None):
+            raise SignalError(
+                "age and sex must be given exactly when the configuration says demographics",
+                expected=f"demographics={config.demographics}",
+                found="person given" if person is not None else "no person",
+            )
+
+
+def combine(abnormal: Tensor, diseases: Tensor, head: str) -> tuple[Tensor, Tensor]:
+    """Turn the logits (B,) and (B, 5) of both stages into P(abnormal) and joint P(disease).
+
+    "sigmoid": any of the five, given abnormal. "softmax": one of the five, given abnormal, as the
+    paper's wording suggests. "one-stage": the diseases are judged apart from abnormal.
+    """
+    p = torch.sigmoid(abnormal)
+    given = diseases.softmax(-1) if head == "softmax" else torch.sigmoid(diseases)
+    return p, given if head == "one-stage" else p.unsqueeze(-1) * given
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module, x: Tensor, present: Tensor | None = None, person: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return P(abnormal) (B,) and the joint P(abnormal and disease) (B, 5).
+
+    model: ours or a baseline, called with x (B, 12, T) mV and present (B, 12). Raises SignalError
+    when x holds NaN or infinity.
+    """
+    if not torch.isfinite(x).all():
+        raise SignalError("the signal holds NaN or infinity", remedy="repair or drop the lead")
+    more = () if person is None else (person,)
+    return combine(*model(x, present, *more), model.config.head)
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Return how many numbers the module learns."""
+    return sum(p.numel() for p in module.parameters())

@@ -1,0 +1,105 @@
+"""Crops of recordings: cut out to train on, averaged over to predict.
+
+Signals are an array (N, 12, T) in mV, or anything with `batch(rows)` that gives (B, 12, T) float32
+mV, such as an `archive.Archive`; only the rows of one batch are in memory at a time.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ecgnet_lib.errors import SignalError
+from ecgnet_lib.network.ecgnet import predict
+
+
+def device() -> torch.device:
+    """Return the GPU of this process if there is one, else the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+class Batches(Protocol):
+    """Recordings that stay where they are until somebody asks for some."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, rows: np.ndarray) -> np.ndarray:
+        """Return the recordings `rows` as (B, 12, T) float32 mV."""
+        ...
+
+
+Signals = np.ndarray | Batches
+
+
+def reader(signals: Signals) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function from rows (B,) to recordings (B, 12, T) float32 mV."""
+    if hasattr(signals, "batch"):
+        return signals.batch
+    return lambda rows: np.asarray(signals[rows], np.float32)
+
+
+def crop_length(total: int, crop_s: float, fs_hz: float) -> int:
+    """Return the samples of a crop; SignalError when a recording of `total` samples is shorter."""
+    length = round(crop_s * fs_hz)
+    if total < length:
+        raise SignalError(
+            "the recording is shorter than one crop",
+            expected=f"at least {crop_s} s",
+            found=f"{total / fs_hz:.2f} s",
+        )
+    return length
+
+
+def cut(whole: np.ndarray, starts: Sequence[int], length: int) -> Tensor:
+    """Cut a crop out of each recording (B, 12, T): (B, 12, length), from its start on."""
+    pairs = zip(whole, starts, strict=True)
+    return torch.from_numpy(np.stack([x[:, start : start + length] for x, start in pairs]))
+
+
+def predict_crops(
+    model: nn.Module,
+    signals: Signals,
+    crop_s: float = 2.5,
+    present: np.ndarray | None = None,
+    batch: int = 128,
+    rows: np.ndarray | None = None,
+    overlap: float = 0.5,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Average the probabilities of evenly spaced crops over each recording.
+
+    signals: see the module. rows: which recordings, all by default. overlap: the share of a crop
+    that it has at least in common with the next; 0.5 covers the recording twice. present: False
+    where a lead is missing, (N, 12) for the N recordings asked for. Returns P(abnormal) (N,) and
+    joint P(disease) (N, 5), float32. The last crop ends with the recording. Raises SignalError when
+    there is no recording, or one shorter than a crop.
+    """
+    read = reader(signals)
+    rows = np.arange(len(signals)) if rows is None else np.asarray(rows)
+    if not len(rows):
+        raise SignalError("no recording to judge", expected="at least one row")
+    total = read(rows[:1]).shape[-1]
+    length = crop_length(total, crop_s, model.config.fs_hz)
+    count = 1 + math.ceil(round((total - length) / (length * (1 - overlap)), 6))
+    starts = np.linspace(0, total - length, count).round().astype(int)
+    was_training, home = model.training, next((p.device for p in model.parameters()), device())
+    if was_training or home != device():  # for one recording walking through the modules is dear
+        model.eval().to(device())
+    abnormal, diseases = [], []
+    for begin in range(0, len(rows), batch):
+        some = slice(begin, begin + batch)
+        x = torch.from_numpy(read(rows[some])).to(device())
+        here = None if present is None else torch.from_numpy(present[some]).to(device())
+        parts = [predict(model, x[..., start : start + length], here) for start in starts]
+        abnormal.append(torch.stack([p for p, _ in parts]).mean(0).cpu())
+        diseases.append(torch.stack([q for _, q in parts]).mean(0).cpu())
+    if was_training or home != device():
+        model.train(was_training).to(home)
+    return torch.cat(abnormal).numpy(), torch.cat(diseases).numpy()

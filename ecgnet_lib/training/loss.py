@@ -1,0 +1,121 @@
+"""What the network is asked: the labels of both stages, their loss, and the score of an epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from ecgnet_lib.datasets.labels import DISEASES
+from ecgnet_lib.network.ecgnet import combine
+
+NAMES = ("abnormal", *DISEASES)
+MIN_TRAIN = 2  # positives, and negatives, below which a label predicts its prevalence
+TEACHER = 0.9  # share of a teacher in the loss, where there is one
+MIN_CHOICE = 5  # positives, and negatives, from which on a class has a say in the choice of epoch
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What the two stages learn from: abnormal (N,) and diseases (N, 5), float32 in {0, 1}.
+
+    known (N,) is False where nobody said normal or abnormal; such a recording trains stage 2 only
+    when it carries a disease.
+    """
+
+    abnormal: np.ndarray
+    diseases: np.ndarray
+    known: np.ndarray
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> Labels:
+        """Take the labels from a table of recordings (columns of `labels.py`)."""
+        return cls(
+            table["abnormal"].fillna(False).to_numpy(np.float32),
+            table[list(DISEASES)].to_numpy(np.float32),
+            table["abnormal"].notna().to_numpy(),
+        )
+
+
+def two_stage_loss(
+    logits: tuple[Tensor, Tensor],
+    abnormal: Tensor,
+    diseases: Tensor,
+    known: Tensor,
+    head: str,
+    gamma: float = 0.0,
+) -> Tensor:
+    """Cross-entropy of stage 1 where it is known, plus that of stage 2 among the abnormal.
+
+    abnormal, known: (B,); diseases: (B, 5). The softmax head learns from recordings with exactly
+    one disease; the one-stage head from all whose labels are known. A part without any recording in
+    the batch adds zero. gamma: see `focal`.
+    """
+    stage1, stage2 = logits
+    part1 = focal(F.binary_cross_entropy_with_logits(stage1, abnormal, reduction="none"), gamma)
+    loss = (part1 * known).sum() / known.sum().clamp(min=1)
+    if head == "softmax":
+        chosen = diseases.sum(1) == 1
+        part2 = focal(F.cross_entropy(stage2, diseases.argmax(1), reduction="none"), gamma)
+    else:
+        chosen = (abnormal > 0) | (known > 0) if head == "one-stage" else abnormal > 0
+        part2 = F.binary_cross_entropy_with_logits(stage2, diseases, reduction="none")
+        part2 = focal(part2, gamma).sum(1)
+    return loss + (part2 * chosen).sum() / chosen.sum().clamp(min=1)
+
+
+def taught_loss(logits: tuple[Tensor, Tensor], beliefs: Tensor, head: str) -> Tensor:
+    """Cross-entropy between the probabilities of the network and a teacher's beliefs (B, 6).
+
+    Hinton et al. 2015, section 2, at temperature 1, for each label alone: P(abnormal) and the joint
+    P(abnormal and disease) of `model.combine`.
+    """
+    abnormal, joint = combine(*logits, head)
+    said = torch.cat([abnormal.unsqueeze(1), joint], dim=1).clamp(1e-5, 1 - 1e-5)
+    return F.binary_cross_entropy(said, beliefs, reduction="none").sum(1).mean()
+
+
+def focal(entropy: Tensor, gamma: float) -> Tensor:
+    """Quieten what is easy: (1 - p)^gamma (-log p), Lin et al. 2017 eq. 4, for each label alone.
+
+    entropy: -log p, where p is the probability given to the truth; gamma 0 leaves it as it is. Rare
+    classes have many easy negatives, which this quietens without counting classes. Weights by
+    inverse frequency help little when a recording carries several labels, because a weight on one
+    class moves those that come with it (Wu et al. 2020, section 1).
+    """
+    # The floor keeps the slope finite where p is 1 and gamma below 1.
+    return entropy * (-torch.expm1(-entropy)).clamp(min=1e-8) ** gamma if gamma else entropy
+
+
+def macro_auc(labels: Labels, rows: np.ndarray, abnormal: np.ndarray, diseases: np.ndarray
+              ) -> float:  # fmt: skip
+    """Mean AUC over abnormal and every disease with enough recordings of both kinds in `rows`.
+
+    Enough is MIN_CHOICE: with a single positive the AUC is a matter of luck, and luck would choose
+    the epoch. NaN when no column has enough.
+    """
+    scores = []
+    known = labels.known[rows]
+    columns = [(labels.abnormal[rows][known], abnormal[known])]
+    columns += [(labels.diseases[rows, c], diseases[:, c]) for c in range(len(DISEASES))]
+    for truth, score in columns:
+        if MIN_CHOICE <= truth.sum() <= len(truth) - MIN_CHOICE:
+            scores.append(roc_auc_score(truth, score))
+    return float(np.mean(scores)) if scores else float("nan")
+
+
+def truth_of(labels: Labels) -> np.ndarray:
+    """Return 0, 1 or NaN (nobody knows) of every recording and label, (N, 6) in order of NAMES.
+
+    As in `train.two_stage_loss`: where nobody said normal or abnormal, the diseases are unknown
+    too, unless the recording carries one.
+    """
+    truth = np.column_stack([labels.abnormal, labels.diseases]).astype(float)
+    truth[~labels.known, 0] = np.nan
+    truth[~(labels.known | (labels.abnormal > 0)), 1:] = np.nan
+    return truth

@@ -1,0 +1,310 @@
+"""The archive: equal to the reader, keyed by content, and never half written."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ecgnet_lib.datasets import archive as module
+from ecgnet_lib.datasets import fingerprint
+from ecgnet_lib.datasets.archive import Archive
+from ecgnet_lib.datasets.fingerprint import checksums
+from ecgnet_lib.datasets.records import LEADS, find, fit, read, resample, standard
+from ecgnet_lib.errors import RecordingError, SignalError
+
+
+def write(
+    folder: Path,
+    name: str,
+    seed: int,
+    *,
+    samples: int = 5000,
+    fs_hz: int = 500,
+    gains: tuple[int, ...] = (1000,) * 12,
+    baseline: int = 0,
+    scale: float = 1.0,
+) -> Path:
+    """A slow random walk in format 16."""
+    rng = np.random.default_rng(seed)
+    walk = scale * np.cumsum(rng.normal(0, 15, (12, samples)), axis=1)
+    digital = np.clip(np.rint(walk), -32000, 32000).astype("<i2")
+    rows = [f"{name} 12 {fs_hz} {samples}"]
+    for lead, gain, x in zip(LEADS, gains, digital, strict=True):
+        checksum = int(x.sum(dtype=np.int64)) % 65536
+        rows.append(f"{name}.dat 16 {gain}({baseline})/mV 16 0 {x[0]} {checksum} 0 {lead}")
+    folder.mkdir(exist_ok=True, parents=True)
+    (folder / f"{name}.hea").write_text("\n".join(rows) + "\n")
+    (folder / f"{name}.dat").write_bytes(digital.T.tobytes())
+    return folder / f"{name}.hea"
+
+
+@pytest.fixture
+def files(tmp_path) -> dict[str, Path]:
+    return {f"src/{i:05d}": write(tmp_path / "src", f"{i:05d}", i) for i in range(6)}
+
+
+def folders(cache: Path) -> list[str]:
+    return sorted(entry.name for entry in cache.iterdir() if entry.is_dir())
+
+
+# What it holds
+
+
+def test_at_its_own_rate_a_recording_comes_back_to_the_last_bit(tmp_path):
+    odd = tuple(range(700, 2300, 133))[:12]
+    files = {
+        "plain": write(tmp_path / "a", "1", 1),
+        "ludb-like": write(tmp_path / "a", "2", 2, gains=odd, baseline=-7),
+        "coarse": write(tmp_path / "a", "3", 3, gains=(200,) * 12),
+    }
+    archive = Archive.of(files, 500, tmp_path / "cache")
+    for i, file in enumerate(files.values()):
+        np.testing.assert_array_equal(archive.batch([i])[0], standard(read(file)))
+    np.testing.assert_array_equal(archive.batch([0, 2])[1], standard(read(files["coarse"])))
+    assert archive.signals.dtype == np.int16 and archive.gains[1].tolist() == list(odd)
+
+
+def test_real_recordings_come_back_to_the_last_bit(physionet, tmp_path):
+    files = {file.stem: file for file in find(physionet / "ludb")[:20]}
+    files |= {file.stem: file for file in find(physionet / "ptb-xl/records500/00000")[:20]}
+    archive = Archive.of(files, 500, tmp_path)
+    wanted = np.stack([standard(read(file)) for file in files.values()])
+    np.testing.assert_array_equal(archive.batch(slice(None)), wanted)
+    assert archive.refused == [] and archive.table.clipped.sum() == 0
+
+
+def test_at_another_rate_it_is_resampled_and_rounded_to_1_uv(files, tmp_path):
+    archive = Archive.of(files, 100, tmp_path / "cache")
+    wanted = np.stack([resample(standard(read(file)), 500, 100) for file in files.values()])
+    got = archive.batch(range(6))
+    assert got.shape == (6, 12, 1000) and got.dtype == np.float32
+    assert np.abs(got - wanted).max() <= 0.0005 + 1e-6
+    np.testing.assert_array_equal(got, np.float32(np.rint(wanted * 1000) / 1000.0))
+    assert (archive.fs_hz, len(archive), archive.names) == (100, 6, tuple(files))
+    assert archive.table.index.tolist() == list(files)
+    assert (archive.table.fs_hz == 500).all() and (archive.table.seconds == 10).all()
+
+
+def test_length_is_fixed(tmp_path):
+    files = {
+        "long": write(tmp_path / "a", "1", 1, samples=7000),
+        "short": write(tmp_path / "a", "2", 2, samples=3000),
+    }
+    archive = Archive.of(files, 500, tmp_path / "cache")
+    long, short = (standard(read(file)) for file in files.values())
+    np.testing.assert_array_equal(archive.batch([0])[0], long[:, 1000:6000])
+    np.testing.assert_array_equal(archive.batch([1])[0, :, 1000:4000], short)
+    assert not archive.batch([1])[0, :, :1000].any() and not archive.batch([1])[0, :, 4000:].any()
+    assert archive.table.padded.tolist() == [0, 2000]
+    assert archive.table.seconds.tolist() == [14.0, 6.0]
+    two = Archive.of(files, 500, tmp_path / "cache", seconds=2)
+    np.testing.assert_array_equal(two.batch([0])[0], fit(long, 1000))
+
+
+def test_clipping_is_counted(tmp_path):
+    files = {"huge": write(tmp_path / "a", "1", 1, gains=(100,) * 12, scale=9.0)}
+    signal = standard(read(files["huge"]))
+    own = Archive.of(files, 500, tmp_path / "cache")
+    np.testing.assert_array_equal(own.batch([0])[0], signal)  # its own gain holds it
+    low = Archive.of(files, 100, tmp_path / "cache")
+    wanted = resample(signal, 500, 100)
+    beyond = np.abs(wanted) > 32.7675
+    assert low.table.clipped.tolist() == [beyond.sum()] and beyond.sum() > 100
+    np.testing.assert_allclose(low.batch([0])[0], np.clip(wanted, -32.767, 32.767), atol=6e-4)
+
+
+def test_a_baseline_far_from_zero_falls_back_to_1_uv(tmp_path):
+    files = {"far": write(tmp_path / "a", "1", 1, gains=(4000,) * 12, baseline=-66000)}
+    archive = Archive.of(files, 500, tmp_path / "cache")
+    assert set(archive.gains.ravel()) == {1000.0} and archive.table.clipped.tolist() == [0]
+    assert np.abs(archive.batch([0])[0] - standard(read(files["far"]))).max() <= 0.0005 + 3e-6
+
+
+def test_problems_stand_in_the_table(files, tmp_path):
+    flat = write(tmp_path / "src", "flat", 0, scale=0.0)
+    archive = Archive.of({**files, "flat": flat}, 100, tmp_path / "cache")
+    assert archive.table.problems["flat"].startswith("I is flat; II is flat; ")
+    assert archive.table.problems["src/00000"] == ""
+
+
+# Batches
+
+
+def test_batch_takes_any_order_and_gives_a_copy(files, tmp_path):
+    archive = Archive.of(files, 100, tmp_path / "cache")
+    every = archive.batch(range(6))
+    np.testing.assert_array_equal(archive.batch([4, 0, 4, -1]), every[[4, 0, 4, 5]])
+    np.testing.assert_array_equal(archive.batch(np.arange(6) % 2 == 1), every[1::2])
+    assert archive.batch([]).shape == (0, 12, 1000)
+    archive.batch([0])[:] = 9.0
+    np.testing.assert_array_equal(archive.batch([0]), every[:1])
+    for wrong in ([6], [0, -7], [0.5]):
+        with pytest.raises(SignalError, match="no such recording; expected integers from 0 to 5"):
+            archive.batch(wrong)
+
+
+# The key
+
+
+def test_it_is_made_once(files, tmp_path, monkeypatch):
+    first = Archive.of(files, 100, tmp_path / "cache")
+    monkeypatch.setattr(module, "read_many", None)
+    again = Archive.of(files, 100, tmp_path / "cache")
+    assert again.folder == first.folder and folders(tmp_path / "cache") == [first.folder.name]
+    np.testing.assert_array_equal(again.batch(range(6)), first.batch(range(6)))
+    shutil.move(tmp_path / "src", tmp_path / "elsewhere")
+    moved = {name: tmp_path / "elsewhere" / file.name for name, file in files.items()}
+    assert Archive.of(moved, 100, tmp_path / "cache").folder == first.folder
+
+
+def test_a_changed_byte_gives_another_archive(files, tmp_path):
+    first = Archive.of(files, 100, tmp_path / "cache")
+    data = files["src/00003"].with_suffix(".dat")
+    before = data.stat()
+    write(tmp_path / "src", "00003", 99)
+    # The same size and, as `cp -p` would leave it, the same time of modification.
+    os.utime(data, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert data.stat().st_size == before.st_size and data.stat().st_mtime_ns == before.st_mtime_ns
+    second = Archive.of(files, 100, tmp_path / "cache")
+    assert second.manifest != first.manifest and second.folder != first.folder
+    assert not np.array_equal(second.batch([3]), first.batch([3]))
+    np.testing.assert_array_equal(second.batch([2]), first.batch([2]))
+
+
+def test_rate_length_names_and_order_are_part_of_the_key(files, tmp_path):
+    cache, some = tmp_path / "cache", dict(list(files.items())[:2])
+    keys = {
+        Archive.of(some, 100, cache).folder,
+        Archive.of(some, 250, cache).folder,
+        Archive.of(some, 100, cache, seconds=5).folder,
+        Archive.of(dict(reversed(some.items())), 100, cache).folder,
+        Archive.of({f"x{name}": file for name, file in some.items()}, 100, cache).folder,
+    }
+    assert len(keys) == 5
+
+
+def test_checksums_are_remembered_only_while_the_files_are_unchanged(files, tmp_path, monkeypatch):
+    memory, hashed = tmp_path / "cache" / "checksums.json", []
+    real = fingerprint._hashed
+    monkeypatch.setattr(fingerprint, "_hashed", lambda path: hashed.append(path) or real(path))
+    first = checksums(files, memory)
+    checksums(files, memory)
+    assert len(hashed) == 12  # written a moment ago: another write might not show in the times
+    monkeypatch.setattr(fingerprint, "_RACE_NS", -(10**15))
+    checksums(files, memory)
+    assert len(hashed) == 18 and checksums(files, memory) == first and len(hashed) == 18
+    files["src/00001"].write_text(files["src/00001"].read_text() + "#Age: 7\n")
+    files["src/00002"].with_suffix(".dat").unlink()
+    second = checksums(files, memory)
+    assert len(hashed) == 20
+    assert {name for name in files if first[name] != second[name]} == {"src/00001", "src/00002"}
+    memory.write_text("{ half a file")
+    assert checksums(files, memory) == second
+
+
+# What cannot be used
+
+
+def test_refusals_are_listed_and_remembered(files, tmp_path):
+    files["src/00001"].with_suffix(".dat").write_bytes(b"")
+    files["src/gone"] = tmp_path / "gone"
+    for _ in range(2):
+        archive = Archive.of(files, 100, tmp_path / "cache")
+        assert archive.names == tuple(f"src/0000{i}" for i in (0, 2, 3, 4, 5))
+        assert [one.name for one in archive.refused] == ["src/00001", "src/gone"]
+        assert "cut short" in archive.refused[0].reason
+    with pytest.raises(RecordingError, match=r"2 of 7 recordings are refused; found .*cut short"):
+        Archive.of(files, 100, tmp_path / "cache", strict=True)
+
+
+def test_nothing_left(files, tmp_path):
+    with pytest.raises(RecordingError, match=r"no recording is left .* cannot be read"):
+        Archive.of({"a": tmp_path / "a"}, 100, tmp_path / "cache")
+    with pytest.raises(RecordingError, match=r"no recording is left .* none named"):
+        Archive.of({}, 100, tmp_path / "cache")
+    assert folders(tmp_path / "cache") == []
+
+
+def test_an_interrupted_build_leaves_nothing_behind(files, tmp_path, monkeypatch):
+    real, calls = module.resample, []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(module, "resample", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Archive.of(files, 100, tmp_path / "cache")
+    assert folders(tmp_path / "cache") == []
+    assert len(Archive.of(files, 100, tmp_path / "cache")) == 6
+
+
+def test_two_builders_at_once(files, tmp_path, monkeypatch):
+    real = module._build
+
+    def slower(part, *args):
+        real(part, *args)
+        other = Archive.of(files, 100, tmp_path / "other")
+        shutil.copytree(other.folder, tmp_path / "cache" / other.folder.name)
+
+    monkeypatch.setattr(module, "_build", real)
+    Archive.of(files, 100, tmp_path / "other")
+    monkeypatch.setattr(module, "_build", slower)
+    archive = Archive.of(files, 100, tmp_path / "cache")
+    assert len(archive) == 6 and folders(tmp_path / "cache") == [archive.folder.name]
+
+
+@pytest.mark.parametrize("name", ["signals.i16", "gains.npy", "table.csv"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
+def test_a_damaged_archive_is_refused(files, tmp_path, name, damage):
+    folder = Archive.of(files, 100, tmp_path / "cache").folder
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    if damage == "remove":
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(content if damage == "flip" else content[:-1])
+    with pytest.raises(RecordingError, match="the archive is damaged") as caught:
+        Archive.of(files, 100, tmp_path / "cache")
+    assert name in str(caught.value) and "delete this folder" in caught.value.remedy
+
+
+@pytest.mark.parametrize("change", [{"fs_hz": 101}, {"samples": 999}, {"manifest": "0"}, {}, None])
+def test_a_damaged_description_is_refused(files, tmp_path, change):
+    file = Archive.of(files, 100, tmp_path / "cache").folder / "archive.json"
+    facts = json.loads(file.read_text())
+    file.write_text(json.dumps({**facts, **change} if change else change) if change != {} else "{")
+    with pytest.raises(RecordingError, match="the archive is damaged"):
+        Archive.open(file.parent)
+
+
+# Signals in memory
+
+
+def test_signals_in_memory(tmp_path):
+    rng = np.random.default_rng(0)
+    signals = {f"{i:05d}": rng.normal(0, 1, (12, 1000)).astype(np.float32) for i in range(5)}
+    archive = Archive.of_signals(signals, 100, tmp_path)
+    assert archive.names == tuple(signals) and archive.table.index[0] == "00000"
+    got = archive.batch(range(5))
+    assert np.abs(got - np.stack(list(signals.values()))).max() <= 0.0005 + 1e-6
+    assert Archive.of_signals(signals, 100, tmp_path).folder == archive.folder
+    assert Archive.open(archive.folder).manifest == archive.manifest
+    signals["00002"] = signals["00002"] + np.float32(1e-3)
+    assert Archive.of_signals(signals, 100, tmp_path).folder != archive.folder
+
+
+def test_signals_that_are_none(tmp_path):
+    good = np.zeros((12, 1000), np.float32)
+    for bad in (good[:11], good[:, :999], good + np.nan):
+        with pytest.raises(SignalError, match=r"not a finite signal; expected \(12, 1000\)"):
+            Archive.of_signals({"a": good, "b": bad}, 100, tmp_path)
+    with pytest.raises(RecordingError, match="no recording is left"):
+        Archive.of_signals({}, 100, tmp_path)

@@ -1,0 +1,64 @@
+"""Data sets as pages load them: rows, signals and labels belong together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ecgnet_lib import datasets
+from ecgnet_lib.datasets import dataset
+from ecgnet_lib.datasets.records import read, resample, standard
+from ecgnet_lib.denoising.apply import denoised, denoised_archive
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "CACHE", tmp_path)
+
+
+def test_row_and_signal_belong_together(physionet: Path) -> None:
+    data = datasets.load("ptbxl-500")
+    assert len(data.table) == len(data.signals) == 500
+    assert data.table[["NORM", "CD"]].sum().tolist() == [297, 78]
+    for i in (0, 123, 499):
+        file = data.table["file"].iloc[i]
+        recording = read(physionet / "ptb-xl" / f"{file}.hea")
+        want = resample(standard(recording), recording.fs_hz, 100)
+        np.testing.assert_allclose(data.signals.batch([i])[0], want, atol=0.00051)
+
+
+def test_a_recording_that_cannot_be_read_is_listed_and_its_row_left_out(
+    physionet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy" / "ludb" / "data"
+    copy.mkdir(parents=True)
+    for file in (f"{name}.{suffix}" for name in "123" for suffix in ("hea", "dat")):
+        data = (physionet / "ludb" / "data" / file).read_bytes()
+        (copy / file).write_bytes(data[:-100] if file == "2.dat" else data)
+    monkeypatch.setenv("ECGNET_DATA", str(tmp_path / "copy"))
+    data = datasets.load("ludb")
+    assert list(data.table.index) == ["ludb/1", "ludb/3"] == list(data.signals.names)
+    [(name, reason)] = data.refused
+    assert name == "ludb/2"
+    assert str(tmp_path) not in reason
+
+
+def test_without_data_or_network_patients_are_simulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ECGNET_DATA", raising=False)
+    monkeypatch.setenv("ECGNET_OFFLINE", "1")
+    monkeypatch.setattr("ecgnet_lib.datasets.local.DATA", Path("nowhere"))
+    data = datasets.load()
+    assert data.name == "simulated"
+    assert "SIMULATED" in data.note
+    assert data.table.patient.nunique() == len(data.table) == 600
+    assert denoised(data, "none").shape == (600, 12, 1000)
+    assert datasets.load("simulated").manifest == data.manifest
+    on_disk = denoised_archive(data, "butterworth")
+    np.testing.assert_allclose(
+        on_disk.batch(slice(None)), denoised(data, "butterworth"), atol=0.00051
+    )
+    assert on_disk.names == data.signals.names
+    assert on_disk.folder == denoised_archive(data, "butterworth").folder
+    assert on_disk.folder not in (data.signals.folder, denoised_archive(data, "none").folder)

@@ -1,0 +1,648 @@
+"""Sources: the real download code against a server on loopback, copies, choices and checks."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+from datasets.loopback import Loopback
+
+from ecgnet_lib.datasets import download, local, sources
+from ecgnet_lib.datasets.download import Patience, fetch, read_sums
+from ecgnet_lib.errors import SourceError
+from ecgnet_lib.paths import ROOT
+
+FAST = Patience(attempts=3, connect_s=5.0, read_s=10.0, first_wait_s=0.01, longest_wait_s=60.0)
+HASTY = replace(FAST, read_s=0.3)  # where a server stalls on purpose
+PTB = "ptb-xl/1.0.1"
+N = 3  # recordings of the small PTB-XL
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def write(root: Path, files: dict[str, bytes]) -> None:
+    for name, data in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+
+
+def list_of(files: dict[str, bytes]) -> str:
+    return "".join(f"{digest(data)}  {name}\n" for name, data in files.items())
+
+
+def small_ptbxl() -> dict[str, bytes]:
+    """PTB-XL as published, with N recordings of two rates."""
+    files = {"scp_statements.csv": b",description\nNORM,normal ECG\n"}
+    rows = [["ecg_id", "patient_id", "filename_lr", "filename_hr"]]
+    for i in range(1, N + 1):
+        pair = [f"records100/00000/{i:05}_lr", f"records500/00000/{i:05}_hr"]
+        rows.append([str(i), str(100 + i), *pair])
+        for k, name in enumerate(pair):
+            files[f"{name}.dat"] = bytes(range(i, i + 50)) * 40 * (k + 1)
+            files[f"{name}.hea"] = f"{name[-8:]} 12 {(100, 500)[k]} 1000\n".encode()
+    files[local.TABLE] = "".join(",".join(row) + "\n" for row in rows).encode()
+    return files
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A small PhysioNet on loopback, an empty data/, and no copy: as on a reader's machine."""
+    ptbxl = small_ptbxl()
+    noise = {"bw.dat": b"wander" * 99, "bw.hea": b"bw 2 360 198\n", "old/bw.dat": b"older"}
+    published = tmp_path / "published"
+    write(published / PTB, ptbxl)
+    write(published / "nstdb/1.0.0", noise | {"SHA256SUMS.txt": list_of(noise).encode()})
+    lists = tmp_path / "lists"
+    write(lists, {"ptbxl-500.sha256": list_of(ptbxl).encode()})
+    few = replace(sources.SOURCES["ptbxl-500"], recordings=N)
+    monkeypatch.setitem(sources.SOURCES, "ptbxl-500", few)
+    monkeypatch.setattr(local, "DATA", tmp_path / "data")
+    monkeypatch.setattr(sources, "LISTS", lists)
+    for name in ("ECGNET_DATA", "ECGNET_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Loopback(published) as running:
+        monkeypatch.setenv("ECGNET_PHYSIONET", running.url)
+        yield running
+
+
+def at_100_hz() -> dict[str, bytes]:
+    return {name: data for name, data in small_ptbxl().items() if "records500" not in name}
+
+
+# --- downloads that go well ---------------------------------------------------------------------
+
+
+def test_get_brings_every_file_once_and_a_second_get_asks_for_nothing(server):
+    got = sources.get("ptbxl-500", patience=FAST)
+    wanted = at_100_hz()
+    assert files_in(got.folder) == wanted  # equal names: no temporary file is left either
+    assert (got.files, got.fetched) == (len(wanted), len(wanted))
+    assert got.size_mb * 1e6 == pytest.approx(sum(map(len, wanted.values())))
+    assert Counter(server.asked) == Counter(f"{PTB}/{name}" for name in wanted)
+    server.asked.clear()
+    assert sources.get("ptbxl-500", patience=FAST).fetched == 0
+    assert server.asked == []
+
+
+def test_500_hz_is_fetched_on_request_only(server):
+    sources.get("ptbxl-500", patience=FAST)
+    sources.get("ptbxl-500", fs_hz=500, patience=FAST)
+    assert files_in(local.DATA / PTB) == small_ptbxl()
+
+
+def test_only_what_is_wrong_is_fetched_again(server):
+    folder = sources.get("ptbxl-500", patience=FAST).folder
+    damaged = folder / "records100/00000/00002_lr.dat"
+    damaged.write_bytes(b"damaged")
+    server.asked.clear()
+    assert sources.get("ptbxl-500", patience=FAST).fetched == 1
+    assert server.asked == [f"{PTB}/records100/00000/00002_lr.dat"]
+    assert damaged.read_bytes() == small_ptbxl()["records100/00000/00002_lr.dat"]
+
+
+def test_several_files_are_fetched_at_once(server):
+    together = threading.Barrier(3)  # breaks, and the request fails, if files come one by one
+    first = {f"{PTB}/records100/00000/{i:05}_lr.dat" for i in (1, 2, 3)}
+    server.before = lambda path: together.wait(10) if path in first else None
+    assert sources.get("ptbxl-500", patience=FAST).fetched == len(at_100_hz())
+
+
+def test_headers_come_after_all_that_they_announce(server):
+    sources.get("ptbxl-500", patience=FAST)
+    kinds = [path.endswith(".hea") for path in server.asked]
+    assert kinds == sorted(kinds) and any(kinds)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_fetched_files_have_ordinary_permissions(server, tmp_path):
+    (tmp_path / "ordinary").write_bytes(b"")
+    path = sources.get("ptbxl-500", patience=FAST).folder / local.TABLE
+    assert path.stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+
+
+def test_the_rest_is_checked_against_the_published_list(server):
+    got = sources.get("nstdb", patience=FAST)
+    assert server.asked[0] == "nstdb/1.0.0/SHA256SUMS.txt"
+    assert files_in(got.folder) == files_in(server.root / "nstdb/1.0.0")
+    server.asked.clear()
+    assert sources.get("nstdb", patience=FAST).fetched == 0
+    assert server.asked == []
+    assert sources.verify("nstdb").passed
+
+
+# --- servers that misbehave ---------------------------------------------------------------------
+
+FILE = "records100/00000/00002_lr.dat"
+
+
+@pytest.mark.parametrize(
+    "fault", ["cut", "stall", "corrupt", 500, 503, (429, {"Retry-After": "0"})]
+)
+def test_a_passing_fault_is_overcome(server, fault):
+    server.faults[f"{PTB}/{FILE}"] = [fault, "ok"]
+    patience = HASTY if fault == "stall" else FAST
+    folder = sources.get("ptbxl-500", patience=patience).folder
+    assert files_in(folder) == at_100_hz()
+    assert server.asked.count(f"{PTB}/{FILE}") == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "requests", "found"),
+    [
+        ("cut", 3, "broke off"),
+        ("stall", 3, "no data for 0.3 s"),
+        ("corrupt", 2, "SHA-256"),  # the same wrong bytes twice are the server's, not the line's
+        (404, 1, "HTTP status 404"),
+        (403, 1, "HTTP status 403"),
+        (204, 1, "HTTP status 204"),
+        (503, 3, "HTTP status 503"),
+        (429, 3, "HTTP status 429"),
+        ((429, {"Retry-After": "3600"}), 1, "3600 s"),
+    ],
+)
+def test_a_lasting_fault_is_told_and_leaves_no_file(server, fault, requests, found):
+    server.faults[f"{PTB}/{FILE}"] = [fault]
+    with pytest.raises(SourceError) as caught:
+        sources.get("ptbxl-500", patience=HASTY if fault == "stall" else FAST)
+    error = caught.value
+    wanted = at_100_hz()
+    assert error.file == FILE and digest(wanted[FILE]) in str(error.expected)
+    assert f"{server.url}{PTB}/{FILE}" in str(error)
+    assert found in error.found and "again" in error.remedy
+    assert server.asked.count(f"{PTB}/{FILE}") == requests
+    here = files_in(local.DATA / PTB)
+    assert FILE not in here and here.items() <= wanted.items()  # whole files only
+    server.faults.clear()
+    server.asked.clear()
+    sources.get("ptbxl-500", patience=FAST)  # goes on where it stopped
+    assert files_in(local.DATA / PTB) == wanted
+    assert Counter(server.asked) == Counter(f"{PTB}/{name}" for name in wanted.keys() - here.keys())
+
+
+def test_a_corrupt_file_is_told_with_both_checksums(server):
+    server.faults[f"{PTB}/{FILE}"] = [b"not the file"]
+    with pytest.raises(SourceError) as caught:
+        sources.get("ptbxl-500", patience=FAST)
+    assert caught.value.found == f"SHA-256 {digest(b'not the file')}"
+
+
+def test_waits_double_and_obey_retry_after(server, tmp_path, monkeypatch):
+    waits: list[float] = []
+    monkeypatch.setattr(download._Job, "pause", lambda self, s: waits.append(s))
+    in_80_s = format_datetime(datetime.now(UTC) + timedelta(seconds=80), usegmt=True)
+    name = f"{PTB}/scp_statements.csv"
+    server.faults[name] = [
+        503,
+        503,
+        503,
+        (429, {"Retry-After": "30"}),
+        (503, {"Retry-After": in_80_s}),
+        (503, {"Retry-After": "when it suits"}),
+        "ok",
+    ]
+    sums = {name: digest((server.root / name).read_bytes())}
+    patience = Patience(attempts=7, first_wait_s=1.0, longest_wait_s=100.0)
+    assert fetch(sums, server.url, tmp_path, label="", patience=patience)[0] == 1
+    # No time passes here, so after the 429 each request (hold) is still held up for 30 s; it is
+    # so for every thread, whatever file it asks for.
+    *backoff, asked, hold, dated, hold_2, longest, hold_3 = [s for s in waits if s > 0]
+    assert backoff == [1, 2, 4] and asked == 30 and 78 < dated <= 80 and longest == 100
+    assert all(25 < seconds <= 30 for seconds in (hold, hold_2, hold_3))
+
+
+def test_a_login_page_in_place_of_the_list_of_checksums(server):
+    server.faults["nstdb/1.0.0/SHA256SUMS.txt"] = [b"<html>Please log in</html>"]
+    with pytest.raises(SourceError, match=r"SHA256SUMS.txt, line 1: .*login"):
+        sources.get("nstdb", patience=FAST)
+    assert files_in(local.DATA) == {}
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/outside", "a/../../b", "a\\..\\b"])
+def test_a_list_of_checksums_cannot_name_files_outside(tmp_path, name):
+    (tmp_path / "sums").write_text(f"{'0' * 64}  {name}\n")
+    with pytest.raises(SourceError, match="sums, line 1"):
+        read_sums(tmp_path / "sums")
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# only a comment\n", f"{'0' * 63} short\n"])
+def test_what_is_no_list_of_checksums_is_refused(tmp_path, text):
+    (tmp_path / "sums").write_text(text)
+    with pytest.raises(SourceError, match="sums"):
+        read_sums(tmp_path / "sums")
+
+
+def test_lists_with_one_space_a_star_or_capitals_are_read(tmp_path):
+    (tmp_path / "sums").write_text(f"{'A' * 64} a\n{'b' * 64} *./dir/b\n")
+    assert read_sums(tmp_path / "sums") == {"a": "a" * 64, "dir/b": "b" * 64}
+
+
+def test_a_folder_that_cannot_be_written_is_told(server):
+    write(local.DATA, {"ptb-xl": b"a file where the folder should be"})
+    with pytest.raises(SourceError, match="cannot be written"):
+        sources.get("ptbxl-500", patience=FAST)
+
+
+# --- interruptions ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ctrl_c_works():
+    """A process that was started in the background may ignore SIGINT; here it is heard."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+@pytest.mark.usefixtures("ctrl_c_works")
+def test_ctrl_c_leaves_whole_files_and_the_next_get_goes_on(server):
+    def press(path: str) -> None:
+        if path == f"{PTB}/records100/00000/00002_lr.hea":  # the bulk has arrived by then
+            os.kill(os.getpid(), signal.SIGINT)
+
+    server.before = press
+    server.faults[f"{PTB}/records100/00000/00002_lr.hea"] = ["stall"]
+    with pytest.raises(KeyboardInterrupt):
+        sources.get("ptbxl-500", patience=HASTY)
+    wanted, here = at_100_hz(), files_in(local.DATA / PTB)
+    assert here.items() < wanted.items() and FILE in here
+    server.before, server.faults = lambda path: None, {}
+    server.asked.clear()
+    sources.get("ptbxl-500", patience=FAST)
+    assert files_in(local.DATA / PTB) == wanted
+    assert Counter(server.asked) == Counter(f"{PTB}/{name}" for name in wanted.keys() - here.keys())
+
+
+def test_a_killed_download_leaves_no_file_under_its_name(server, tmp_path):
+    stalled = threading.Event()
+    server.before = lambda path: stalled.set() if path.endswith(FILE) else None
+    server.faults[f"{PTB}/{FILE}"] = ["stall", "ok"]
+    sums = {FILE: digest(at_100_hz()[FILE])}
+    code = (
+        "from pathlib import Path; from ecgnet_lib.datasets.download import fetch; "
+        f"fetch({sums!r}, {server.url + PTB + '/'!r}, Path({str(tmp_path / 'killed')!r}), label='')"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as child:
+        assert stalled.wait(30)
+        child.kill()
+    assert not (tmp_path / "killed" / FILE).exists()
+    fetch(sums, f"{server.url}{PTB}/", tmp_path / "killed", label="", patience=FAST)
+    assert (tmp_path / "killed" / FILE).read_bytes() == at_100_hz()[FILE]
+
+
+# --- no network ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_sockets(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setenv("ECGNET_OFFLINE", "1")
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def test_offline_forbids_every_request(server, no_sockets):
+    for name in ("ptbxl-500", "nstdb"):
+        with pytest.raises(SourceError, match="ECGNET_OFFLINE"):
+            sources.get(name, patience=FAST)
+        with pytest.raises(SourceError, match="ECGNET_OFFLINE"):
+            sources.choose(name)
+    choice = sources.choose("auto")
+    assert (choice.name, choice.root) == ("simulated", None)
+    assert "SIMULATED" in choice.note and "ECGNET_OFFLINE" in choice.note
+    assert server.asked == [] and not local.DATA.exists()
+
+
+def test_offline_reads_what_is_there(server, monkeypatch, request):
+    sources.get("ptbxl-500", patience=FAST)
+    request.getfixturevalue("no_sockets")
+    assert sources.get("ptbxl-500", patience=FAST).fetched == 0
+    assert sources.choose("auto").name == sources.choose("ptbxl-500").name == "ptbxl-500"
+
+
+def test_auto_falls_to_simulated_where_nothing_answers(server, monkeypatch):
+    with socket.socket() as closed:  # bound but not listening: a connection is refused
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("ECGNET_PHYSIONET", f"http://127.0.0.1:{closed.getsockname()[1]}/")
+        choice = sources.choose("auto")
+        assert (choice.name, choice.root) == ("simulated", None)
+        assert "SIMULATED" in choice.note and "no connection" in choice.note
+        with pytest.raises(SourceError, match="no connection"):
+            sources.get("ptbxl-500", patience=FAST)
+    assert files_in(local.DATA) == {}
+
+
+def test_auto_tells_a_failure_after_the_server_has_answered(server, monkeypatch):
+    server.faults[f"{PTB}/{FILE}"] = [404]
+    with pytest.raises(SourceError, match="404"):
+        sources.choose("auto")
+
+
+# --- choices ------------------------------------------------------------------------------------
+
+
+def test_auto_downloads_ptbxl_500_once(server):
+    choice = sources.choose("auto")
+    assert (choice.name, choice.root) == ("ptbxl-500", local.DATA / PTB)
+    assert choice.note == "PTB-XL recordings 1-500, complete, read from data/"
+    assert files_in(choice.root) == at_100_hz()
+    server.asked.clear()
+    assert sources.choose("auto") == choice == sources.choose("ptbxl-500")
+    assert server.asked == []
+    sources.choose("auto", fs_hz=500)  # another rate is another download
+    assert files_in(choice.root) == small_ptbxl()
+
+
+def test_auto_uses_an_interrupted_download_if_it_must_and_says_so(server, monkeypatch):
+    folder = sources.get("ptbxl-500", patience=FAST).folder
+    (folder / FILE).unlink()
+    monkeypatch.setenv("ECGNET_OFFLINE", "1")
+    choice = sources.choose("auto")
+    assert choice.name == "ptbxl-500" and f"{N - 1} of {N} recordings" in choice.note
+    monkeypatch.delenv("ECGNET_OFFLINE")
+    assert "complete" in sources.choose("auto").note
+    assert files_in(folder) == at_100_hz()
+
+
+LAYOUTS = ["ptb-xl", "ptb-xl/1.0.3", "ptb-xl/1.0.2", "physionet.org/files/ptb-xl/1.0.3"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_copy_is_read_in_place_before_anything_else(server, tmp_path, monkeypatch, layout):
+    sources.get("ptbxl-500", patience=FAST)
+    server.asked.clear()
+    copy = tmp_path / "copy"
+    write(copy / layout, small_ptbxl())
+    (copy / layout / FILE).unlink()  # its 500 Hz version is there
+    (copy / layout / "records100/00000/00003_lr.hea").unlink()
+    (copy / layout / "records500/00000/00003_hr.dat").unlink()  # recording 3: half of each
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
+    monkeypatch.setenv("ECGNET_DATA", str(copy))
+    assert sources.data_root() == copy
+    choice = sources.choose("auto")
+    assert (choice.name, choice.root) == ("ptbxl", copy / layout)
+    assert choice.note == "PTB-XL, 2 of 21,799 recordings, read from ECGNET_DATA"
+    assert sources.choose("ptbxl-500").root == sources.locate("ptbxl-500") == copy / layout
+    assert sources.state("ptbxl") == choice.note and str(tmp_path) not in choice.note
+    sources.verify("ptbxl-500")
+    assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
+    assert server.asked == []
+
+
+def test_a_whole_ptbxl_in_data_comes_before_ptbxl_500(server):
+    sources.get("ptbxl-500", patience=FAST)
+    write(local.DATA / "ptb-xl/1.0.3", small_ptbxl())
+    choice = sources.choose("auto")
+    assert (choice.name, choice.root) == ("ptbxl", local.DATA / "ptb-xl/1.0.3")
+
+
+def test_what_ptbxl_500_holds_is_never_called_the_whole(server):
+    sources.get("ptbxl-500", patience=FAST)
+    with pytest.raises(SourceError, match=r"data get ptbxl"):
+        sources.choose("ptbxl")  # 540 MB are not fetched unasked
+    assert sources.state("ptbxl") == ""
+
+
+def test_a_small_source_that_is_named_is_downloaded(server):
+    choice = sources.choose("nstdb")
+    assert choice.root == local.DATA / "nstdb/1.0.0"
+    assert choice.note == (
+        "MIT-BIH Noise Stress Test Database, 1 of 15 recordings, read from data/"
+    )
+
+
+def test_a_copy_without_ptbxl_is_named_as_the_reason(server, tmp_path, monkeypatch):
+    (tmp_path / "copy").mkdir()
+    monkeypatch.setenv("ECGNET_DATA", str(tmp_path / "copy"))
+    monkeypatch.setenv("ECGNET_OFFLINE", "1")
+    assert "ECGNET_DATA holds no PTB-XL" in sources.choose("auto").note
+    monkeypatch.delenv("ECGNET_OFFLINE")
+    sources.get("ptbxl-500", patience=FAST)
+    choice = sources.choose("auto")
+    assert choice.root == local.DATA / PTB and choice.note.endswith("read from data/")
+
+
+def test_a_copy_that_does_not_exist_is_refused(server, monkeypatch):
+    monkeypatch.setenv("ECGNET_DATA", "/no/such/folder")
+    with pytest.raises(SourceError, match="ECGNET_DATA does not name a folder"):
+        sources.choose("auto")
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("ptbxl500", "ptbxl-500"), ("PTBXL", "ptbxl"), ("lubd", "ludb"), ("simulate", "simulated")],
+)
+def test_an_unknown_name_is_refused_with_the_nearest(server, name, nearest):
+    for use in (sources.choose, sources.get, sources.verify, sources.locate):
+        with pytest.raises(SourceError, match=rf"did you mean '{nearest}'"):
+            use(name)
+
+
+def test_simulated_is_never_fetched_or_found(server):
+    assert sources.choose("simulated").root is None
+    for use in (sources.get, sources.verify, sources.locate):
+        with pytest.raises(SourceError, match="is made"):
+            use("simulated")
+
+
+@pytest.mark.parametrize("table", [b"\xff\xfe", b"a,b\n1,2\n", b"ecg_id,filename_lr\n1\n"])
+def test_a_table_that_cannot_be_read_is_told(server, tmp_path, monkeypatch, table):
+    write(tmp_path / "copy/ptb-xl", small_ptbxl() | {local.TABLE: table})
+    monkeypatch.setenv("ECGNET_DATA", str(tmp_path / "copy"))
+    with pytest.raises(SourceError, match=local.TABLE):
+        sources.choose("auto")
+
+
+# --- checks -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copy(server, tmp_path, monkeypatch) -> Path:
+    """A whole small copy in ECGNET_DATA, with its own list of checksums."""
+    files = small_ptbxl() | {"LICENSE.txt": b"some\r\nlicence\r\n"}
+    files["SHA256SUMS.txt"] = list_of(files).encode()
+    write(tmp_path / "copy/ptb-xl", files)
+    monkeypatch.setenv("ECGNET_DATA", str(tmp_path / "copy"))
+    return tmp_path / "copy/ptb-xl"
+
+
+def test_verify_finds_what_is_wrong_and_what_is_missing(copy):
+    report = sources.verify("ptbxl-500")
+    assert report.passed and set(report.right) == set(small_ptbxl())
+    assert not (report.wrong or report.differs or report.missing or report.unlisted)
+    data = bytearray((copy / FILE).read_bytes())
+    data[7] ^= 1
+    (copy / FILE).write_bytes(data)
+    (copy / "scp_statements.csv").unlink()
+    report = sources.verify("ptbxl-500")
+    assert not report.passed and [file for file, _ in report.wrong] == [FILE]
+    assert digest(bytes(data)) in report.wrong[0][1]
+    assert report.missing == ["scp_statements.csv"]
+    assert str(report) == "ptbxl-500: 12 right, 1 wrong, 0 differs, 1 missing, 0 unlisted"
+
+
+def test_verify_tells_the_table_of_a_partial_copy_from_one_cut_short(copy):
+    lines = (copy / local.TABLE).read_bytes().splitlines(keepends=True)
+    (copy / local.TABLE).write_bytes(b"".join(lines[:-1]))  # recording 3 has no row
+    report = sources.verify("ptbxl")
+    assert not report.passed and [file for file, _ in report.wrong] == [local.TABLE]
+    for path in copy.glob("*/*/00003_*"):
+        path.unlink()
+    report = sources.verify("ptbxl")
+    assert report.passed and len(report.missing) == 4
+    assert report.differs == [
+        (local.TABLE, "a part of the table, with the 2 rows of the recordings at hand")
+    ]
+
+
+def test_verify_knows_harmless_differences(copy):
+    (copy / "LICENSE.txt").write_bytes(b"some\nlicence\n")
+    assert sources.verify("ptbxl").differs == [
+        ("LICENSE.txt", "the same text with other line endings")
+    ]
+    (copy / "LICENSE.txt").write_bytes(b"some other licence\n")
+    assert not sources.verify("ptbxl").passed
+    # a file of a later release: our list refuses it, the release's own list vouches for it
+    write(copy, {FILE: b"corrected", "LICENSE.txt": b"some\r\nlicence\r\n"})
+    assert not sources.verify("ptbxl-500").passed
+    names = [*small_ptbxl(), "LICENSE.txt"]
+    (copy / "SHA256SUMS.txt").write_text(list_of({n: (copy / n).read_bytes() for n in names}))
+    report = sources.verify("ptbxl-500")
+    assert report.passed and [file for file, _ in report.differs] == [FILE]
+
+
+def test_verify_lists_recordings_that_no_list_names(copy):
+    write(copy, {"records500/21000/21837_hr.dat": b"", "records500/21000/21837_hr.hea": b""})
+    assert sorted(sources.verify("ptbxl").unlisted) == [
+        "records500/21000/21837_hr.dat",
+        "records500/21000/21837_hr.hea",
+    ]
+
+
+def test_verify_needs_a_list_and_a_source(copy):
+    (copy / "SHA256SUMS.txt").unlink()
+    with pytest.raises(SourceError, match=r"SHA256SUMS.txt: nothing at hand says"):
+        sources.verify("ptbxl")
+    with pytest.raises(SourceError, match="data get ludb"):
+        sources.verify("ludb")
+
+
+# --- the catalogue and the committed lists ------------------------------------------------------
+
+
+def test_every_source_says_where_it_is_from(monkeypatch):
+    monkeypatch.delenv("ECGNET_PHYSIONET", raising=False)
+    for name, source in sources.SOURCES.items():
+        assert source.name == name and source.title and source.licence and source.citation
+        if name != "simulated":
+            assert re.fullmatch(r"https://physionet\.org/files/[\w-]+/1\.0\.[013]/", source.url)
+            assert re.fullmatch(r"10\.13026/[\w-]+", source.doi)
+            assert source.size_mb > 0 and source.recordings > 0
+    parts = [s.recordings for s in sources.SOURCES.values() if s.name.startswith("challenge-2021/")]
+    assert len(parts) == 8 and sum(parts) == sources.SOURCES["challenge-2021"].recordings
+
+
+def test_the_committed_lists_cover_their_sources():
+    sums = read_sums(sources.LISTS / "ptbxl-500.sha256")
+    wanted = {"ptbxl_database.csv", "scp_statements.csv"}
+    for i in range(1, 501):
+        for rate, tail in ((100, "lr"), (500, "hr")):
+            wanted |= {f"records{rate}/00000/{i:05}_{tail}.{kind}" for kind in ("dat", "hea")}
+    assert sums.keys() == wanted
+    # the whole table of release 1.0.1, as published, not its first 500 rows
+    assert sums["ptbxl_database.csv"] == (
+        "cd9bf4e6445c5e022605857c4d6f90c90ff0e62df847da52efaebe94de786156"
+    )
+    ludb = read_sums(sources.LISTS / "ludb.sha256")
+    leads = ("i", "ii", "iii", "avr", "avl", "avf", "v1", "v2", "v3", "v4", "v5", "v6")
+    wanted = {f"data/{i}.{kind}" for i in range(1, 201) for kind in ("dat", "hea", *leads)}
+    assert ludb.keys() == wanted | {"ludb.csv", "RECORDS"}
+
+
+def test_the_committed_lists_agree_with_the_published_ones(physionet):
+    for folder, name in (("ptb-xl", "ptbxl-500"), ("ludb", "ludb")):
+        published = physionet / folder / "SHA256SUMS.txt"
+        if not published.is_file():
+            pytest.skip("the copy has no published lists")
+        theirs, ours = read_sums(published), read_sums(sources.LISTS / f"{name}.sha256")
+        both = theirs.keys() & ours.keys()
+        assert len(both) > 400 and all(theirs[file] == ours[file] for file in both)
+
+
+def test_importing_sources_is_cheap():
+    code = (
+        "import sys, ecgnet_lib.datasets.sources; "
+        "print(sorted({'torch', 'pooch', 'requests', 'pandas', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# --- real recordings ----------------------------------------------------------------------------
+
+
+def test_the_real_copy_is_counted_and_verified(physionet, monkeypatch):
+    monkeypatch.setenv("ECGNET_DATA", str(physionet))
+    choice = sources.choose("auto")
+    with open(choice.root / local.TABLE, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    n = sum(
+        any((choice.root / f"{row[rate]}.dat").is_file() for rate in ("filename_lr", "filename_hr"))
+        for row in rows
+    )
+    part = "complete" if n >= 21_799 else f"{n:,} of 21,799 recordings"
+    assert choice.name == "ptbxl" and choice.note == f"PTB-XL, {part}, read from ECGNET_DATA"
+    report = sources.verify("ptbxl-500")
+    assert report.passed, (report.wrong[:3], str(report))
+
+
+def test_the_real_ptbxl_500_arrives_whole(server, physionet, monkeypatch, tmp_path):
+    copy = physionet / "ptb-xl"
+    if not (copy / "records100").is_dir():
+        pytest.skip("needs the 100 Hz files in the layout ptb-xl/records100")
+    lists = tmp_path / "real"
+    sums = read_sums(ROOT / "data/ptbxl-500.sha256")
+    # the copy's table may be a part; all else must be as the committed list says
+    sums[local.TABLE] = digest((copy / local.TABLE).read_bytes())
+    text = "".join(f"{value}  {name}\n" for name, value in sums.items())
+    write(lists, {"ptbxl-500.sha256": text.encode()})
+    (tmp_path / "real/ptb-xl").mkdir()
+    (tmp_path / "real/ptb-xl/1.0.1").symlink_to(copy, target_is_directory=True)
+    whole = replace(sources.SOURCES["ptbxl-500"], recordings=500)
+    monkeypatch.setitem(sources.SOURCES, "ptbxl-500", whole)
+    monkeypatch.setattr(sources, "LISTS", lists)
+    server.root = tmp_path / "real"
+    choice = sources.choose("auto")
+    assert choice.note == "PTB-XL recordings 1-500, complete, read from data/"
+    assert len(files_in(choice.root)) == 1002 == len(set(server.asked))
+    report = sources.verify("ptbxl-500")
+    assert report.passed and len(report.right) == 1002 and len(report.missing) == 1000
+    server.asked.clear()
+    assert sources.get("ptbxl-500").fetched == 0 and server.asked == []

@@ -1,0 +1,348 @@
+"""The leakage lab: each protocol leaks exactly what its name says, and the audit sees it or not."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.metrics import f1_score
+from sklearn.neighbors import KNeighborsClassifier
+
+from ecgnet_lib.datasets.labels import CLASSES, DISEASES
+from ecgnet_lib.datasets.splits import Split, audit
+from ecgnet_lib.errors import ConfigError, SplitError
+from ecgnet_lib.evaluation import leakage, results
+from ecgnet_lib.evaluation.leakage import NAMES, PROTOCOLS, SCORES, Protocol
+from ecgnet_lib.evaluation.results import RESULTS, load_predictions, load_result
+from ecgnet_lib.experiments import jobs
+from ecgnet_lib.figures.leakage import ladder
+
+# its package offers the function of the same name
+experiment = importlib.import_module("ecgnet_lib.experiments.leakage")
+FS_HZ = 100
+SOUND = ["patient", "over-sampled after the split", "overlapping windows, by patient"]
+OTHERWISE = ["normalised with the test set", "threshold from the test set"]  # audit cannot see
+SEEN = ["record", "windows", "overlapping windows", "over-sampled before the split"]
+
+
+def recordings(n: int = 120, seed: int = 0, rare: float = 0.25) -> pd.DataFrame:
+    """Return a table of n recordings of 0.75 n patients; labels are chance, half are abnormal."""
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame(False, index=[f"x/{i:03d}" for i in range(n)], columns=list(CLASSES))
+    sick = rng.permutation(n) < n // 2
+    for name in ("ARR", "CD", "MI", "HYP"):
+        table[name] = sick & (rng.random(n) < 2 * rare)
+    table["NORM"] = ~sick
+    table["abnormal"] = pd.array(sick, dtype="boolean")
+    table["other"] = sick & ~table[list(DISEASES)].any(axis=1)
+    table["patient"] = [f"p{i % round(0.75 * n)}" for i in range(n)]
+    return table.assign(source="x", only_sinus_rhythm=False).rename_axis("recording")
+
+
+def dealt(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Split]:
+    windows = leakage.cut(table, PROTOCOLS[name])
+    return windows, leakage.deal(windows, PROTOCOLS[name])
+
+
+def test_the_protocols_are_those_of_the_page_and_know_whether_they_are_sound() -> None:
+    assert set(PROTOCOLS) == {*SOUND, *OTHERWISE, *SEEN}
+    assert [name for name, protocol in PROTOCOLS.items() if protocol.sound] == SOUND
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_each_unsound_protocol_changes_one_thing(name: str) -> None:
+    """Against `patient`, or against the sound protocol with the same windows and copies."""
+    mine, plain = PROTOCOLS[name], Protocol("")
+    leaks = [f for f in ("keep", "scale_from", "threshold_from")
+             if getattr(mine, f) != getattr(plain, f)]  # fmt: skip
+    assert len(leaks) == (0 if name in SOUND else 1)
+    data = [(p.hop_s, p.copies) for n, p in PROTOCOLS.items() if n in SOUND]
+    assert (mine.hop_s, mine.copies) in data
+
+
+def test_windows_cover_the_recording_and_only_the_plain_ones_are_judged() -> None:
+    table = recordings(40)
+    plain = leakage.cut(table, PROTOCOLS["windows"])
+    assert len(plain) == 4 * 40
+    assert plain["judged"].all()
+    assert sorted(plain["start_s"].unique()) == [0, 2.5, 5, 7.5]
+    closer = leakage.cut(table, PROTOCOLS["overlapping windows"])
+    assert len(closer) == 13 * 40
+    assert closer["start_s"].max() == 7.5
+    copied = leakage.cut(table, PROTOCOLS["over-sampled before the split"])
+    assert len(copied) == 4 * leakage.copies_of(table).sum()
+    for windows in (plain, closer, copied):
+        assert windows.index.is_unique
+        assert windows["judged"].sum() == 160
+        assert (windows["recording"] == table.index[windows["row"]]).all()
+        assert (windows.loc[windows["judged"], "copy"] == 0).all()
+
+
+def test_copies_make_each_disease_as_common_as_normal() -> None:
+    table = recordings(200, rare=0.15)
+    table["QT"] = np.arange(200) < 3
+    copies = leakage.copies_of(table)
+    assert (copies[table["NORM"] & ~table["QT"]] == 1).all()
+    for name in ("ARR", "CD", "MI", "HYP"):
+        held = table[name].to_numpy()
+        assert (copies[held] >= round(table["NORM"].sum() / held.sum())).all()
+    assert copies.max() <= max(round(100 / table[n].sum()) for n in ("ARR", "CD", "MI", "HYP"))
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_sets_are_disjoint_and_the_judged_windows_are_those_of_the_plain_protocol(name) -> None:
+    table = recordings()
+    windows, split = dealt(name, table)
+    sets = [set(part) for part in (split.train, split.val, split.test)]
+    assert sum(map(len, sets)) == len(set().union(*sets))
+    assert len(split.test) == pytest.approx(480 * leakage.TEST / leakage.PARTS, rel=0.1)
+    plain = {"recording": "record", "window": "windows"}.get(PROTOCOLS[name].keep, "patient")
+    others, theirs = dealt(plain, table)
+    for part in ("val", "test"):
+        mine = windows.index[getattr(split, part)]
+        assert set(mine) == set(others.index[getattr(theirs, part)])
+    assert set(others.index[theirs.train]) <= set(windows.index[split.train])
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_each_protocol_overlaps_as_its_name_says(name: str) -> None:
+    windows, split = dealt(name, recordings(200, rare=0.12))
+    found = leakage.overlap(split, windows)
+    train, test = windows.iloc[split.train], windows.iloc[split.test]
+    assert found["patient"] == test["patient"].isin(train["patient"]).mean()
+    assert set(train.index).isdisjoint(test.index)
+    if name in SOUND + OTHERWISE:
+        assert found == {"patient": 0, "recording": 0, "samples": 0}
+    elif name == "record":
+        assert found["patient"] > 0.1
+        assert found["recording"] == found["samples"] == 0
+    elif name == "windows":
+        assert found["recording"] > 0.8
+        assert found["samples"] == 0
+    elif name == "overlapping windows":
+        assert found["samples"] > 0.9
+    else:  # whole copies, of recordings with a disease only, never the tested window itself
+        shared = test["recording"].isin(train["recording"])
+        assert found["samples"] == found["recording"] == shared.mean() > 0.2
+        assert test.loc[shared, list(DISEASES)].any(axis=1).all()
+        again = train[train["recording"].isin(test["recording"])]
+        assert (again["copy"] > 0).all()
+
+
+def test_overlap_counts_shared_samples() -> None:
+    windows = pd.DataFrame({"patient": list("aaab"), "row": [0, 0, 1, 2],
+                            "start_s": [0.0, 2.4, 0.0, 0.0]})  # fmt: skip
+
+    def samples(train: list[int], test: list[int]) -> dict[str, float]:
+        return leakage.overlap(Split("", np.array(train), np.array([]), np.array(test)), windows)
+
+    assert samples([0], [1]) == {"patient": 1, "recording": 1, "samples": 1}
+    assert samples([0], [2]) == {"patient": 1, "recording": 0, "samples": 0}
+    assert samples([0, 2], [1, 3]) == {"patient": 0.5, "recording": 0.5, "samples": 0.5}
+    windows.loc[1, "start_s"] = 2.5
+    assert samples([0], [1]) == {"patient": 1, "recording": 1, "samples": 0}
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_audit_passes_what_is_split_by_patient_and_refuses_the_rest(name: str) -> None:
+    windows, split = dealt(name, recordings())
+    if name in SEEN:
+        with pytest.raises(SplitError, match="patient stands in two sets"):
+            audit(split, windows)
+    else:
+        assert audit(split, windows) is None
+
+
+def test_an_unknown_way_to_keep_together_is_refused() -> None:
+    windows = leakage.cut(recordings(40), Protocol(""))
+    with pytest.raises(ConfigError, match="kept"):
+        leakage.deal(windows, Protocol("", keep="hospital"))
+
+
+def test_the_scale_of_training_does_not_know_the_test_set() -> None:
+    x = np.random.default_rng(0).normal(3, 5, (30, 12, 250)).astype(np.float32)
+    split = Split("", np.arange(20), np.arange(20, 25), np.arange(25, 30))
+    scaled = leakage.standardise(x, split, "train")
+    np.testing.assert_allclose(scaled[:20].mean((0, 2)), 0, atol=1e-4)
+    np.testing.assert_allclose(scaled[:20].std((0, 2)), 1, atol=1e-4)
+    spoiled = x.copy()
+    spoiled[split.test] = np.nan
+    np.testing.assert_array_equal(leakage.standardise(spoiled, split, "train")[:25], scaled[:25])
+    assert np.isnan(leakage.standardise(spoiled, split, "all")[:25]).all()
+    np.testing.assert_allclose(leakage.standardise(x, split, "all").mean((0, 2)), 0, atol=1e-4)
+
+
+def test_windows_are_cut_where_they_say() -> None:
+    table = recordings(20)
+    signals = np.arange(20 * 12 * 1000, dtype=np.float32).reshape(20, 12, 1000)
+    windows = leakage.cut(table, PROTOCOLS["overlapping windows"])
+    x = leakage.signals_of(signals, windows, FS_HZ)
+    at = windows.index.get_loc("x/003 at 1.25 s")
+    np.testing.assert_array_equal(x[at], signals[3, :, 125:375])
+    assert x.shape == (260, 12, 250)
+
+
+def noise(n: int, seed: int = 0) -> np.ndarray:
+    """Return white noise with a loudness of its own in each lead of each recording."""
+    rng = np.random.default_rng(seed)
+    loud = rng.uniform(0.3, 3, (n, 12, 1))
+    return (loud * rng.standard_normal((n, 12, 1000))).astype(np.float32)
+
+
+def f1_on_noise(name: str, table: pd.DataFrame, label: str, learner: object) -> tuple[float, float]:
+    """Return F1 of a learner by heart on noise with chance labels, and the best without a clue."""
+    scored = leakage.predictions(
+        PROTOCOLS[name], noise(len(table)), table, FS_HZ, leakage.on_features(learner, FS_HZ)
+    )
+    _, result = leakage.judge(scored, PROTOCOLS[name].threshold_from, resamples=2)
+    share = scored.loc[scored["set"] == "test", label].mean()
+    return result.loc[label, "f1"], 2 * share / (1 + share)
+
+
+def test_noise_with_chance_labels_stays_at_chance_by_patient_and_nears_one_by_leak() -> None:
+    table, nearest = recordings(120), KNeighborsClassifier(1)
+    for name in ("patient", "overlapping windows, by patient"):
+        got, chance = f1_on_noise(name, table, "abnormal", nearest)
+        assert got < chance + 0.06, name
+    assert f1_on_noise("windows", table, "abnormal", nearest)[0] > 0.9
+    assert f1_on_noise("overlapping windows", table, "abnormal", nearest)[0] > 0.97
+
+
+def test_copies_before_the_split_make_noise_learnable_and_copies_after_it_do_not() -> None:
+    table, forest = recordings(200, rare=0.12), ExtraTreesClassifier(40, random_state=0)
+    got, chance = f1_on_noise("over-sampled after the split", table, "HYP", forest)
+    assert got < chance + 0.1
+    assert f1_on_noise("over-sampled before the split", table, "HYP", forest)[0] > 0.85
+
+
+def scored_by_chance(n: int = 60) -> pd.DataFrame:
+    """Return predictions of 4 windows of each recording, half of them test."""
+    rng = np.random.default_rng(0)
+    table = recordings(n).loc[np.repeat(recordings(n).index, 4)].reset_index()
+    for name, p in zip(NAMES, SCORES, strict=True):
+        table[p] = np.round(table[name].to_numpy(float) * 0.3 + rng.random(4 * n), 3)
+    return table.assign(set=np.where(np.arange(4 * n) % (8) < 4, "val", "test"))
+
+
+def test_judgement_equals_scikit_learn_and_counts_recordings() -> None:
+    scored = scored_by_chance()
+    thresholds, result = leakage.judge(scored, resamples=50)
+    best, same = leakage.judge(scored, "test", resamples=50)
+    test = scored[scored["set"] == "test"]
+    for name, p in zip(NAMES, SCORES, strict=True):
+        truth = test[name].to_numpy(bool)
+        if not truth.any():
+            continue
+        want = f1_score(truth, test[p] >= thresholds[name])
+        assert result.loc[name, "f1"] == pytest.approx(want)
+        hits = test[p].to_numpy() >= np.unique(test[p])[:, None]
+        every = 2 * (hits & truth).sum(1) / (hits.sum(1) + truth.sum())
+        assert same.loc[name, "f1"] == pytest.approx(every.max())
+        assert best[name] in set(test[p])
+        assert result.loc[name, "positives"] == test.drop_duplicates("recording")[name].sum()
+    assert (result["n"] == 30).all()
+    assert (result["windows"] == 120).all()
+    assert not result["estimable"].any()  # 120 windows, but 30 recordings: never 20 of each
+    assert leakage.judge(scored_by_chance(120), resamples=5)[1].loc["abnormal", "estimable"]
+
+
+def test_a_cohort_has_enough_of_each_disease_and_half_normal() -> None:
+    table = recordings(400)
+    table.iloc[:7, table.columns.get_loc("abnormal")] = pd.NA
+    table["patient"] = [f"p{i}" for i in range(400)]
+    table.iloc[[10, 20], table.columns.get_loc("patient")] = "twice"
+    rows = leakage.cohort(table, 30)
+    chosen = table.iloc[rows]
+    assert (np.diff(rows) > 0).all()
+    assert {10, 20} <= set(rows)
+    assert not set(range(7)) & set(rows)
+    assert (chosen[["ARR", "CD", "MI", "HYP"]].sum() >= 30).all()
+    assert chosen["abnormal"].mean() == 0.5
+    assert len(rows) < 250
+    assert not np.array_equal(rows, leakage.cohort(table, 30, seed=1))
+
+
+def test_the_nearest_window_is_found_in_training_only() -> None:
+    x = np.arange(10.0)[:, None]
+    split = Split("", np.array([0, 5, 9]), np.array([1]), np.array([4, 8, 2]))
+    assert leakage.nearest(x, split).tolist() == [5, 9, 0]
+
+
+def test_the_ladder_draws_every_protocol_and_says_what_it_draws() -> None:
+    result = leakage.judge(scored_by_chance(120), resamples=20)[1]
+    metrics = {"trees": {"patient": result, "windows": result}}
+    fig = ladder(metrics, ["patient"], ["abnormal", "QT"], {"abnormal": 0.99}, title="T")
+    first, second = fig.axes
+    line = result.loc["abnormal"]
+    dots = [a.get_xdata()[0] for a in first.lines if a.get_marker() == "o" and len(a.get_xdata())]
+    assert dots == [line["f1"]] * 2
+    assert 0.99 in [a.get_xdata()[0] for a in first.lines if a.get_linestyle() == "--"]
+    assert [a.get_text() for a in second.texts] == ["not estimable"] * 2
+    assert not [a for a in second.lines if a.get_linestyle() == "--"]
+    assert f"abnormal, windows, trees: {line['f1']:.2f}" in fig.get_label()
+    assert fig.get_label().startswith("T: F1")
+
+
+def test_protocols_that_train_alike_are_trained_once() -> None:
+    assert experiment.trained_as("threshold from the test set") == "patient"
+    others = [name for name in PROTOCOLS if name != "threshold from the test set"]
+    assert [experiment.trained_as(name) for name in others] == others
+
+
+def test_the_experiment_runs_and_resumes(tmp_path, monkeypatch) -> None:
+    table = recordings(100)
+    data = SimpleNamespace(
+        signals=SimpleNamespace(batch=noise(100).__getitem__), fs_hz=FS_HZ, note="n", manifest="m"
+    )
+    monkeypatch.setattr(experiment, "official_ptbxl", lambda: (data, table, None))
+    monkeypatch.setattr(experiment, "CONFIG", replace(experiment.CONFIG, crops=32))
+    monkeypatch.setattr(experiment, "RESAMPLES", 5)
+    few = {name: PROTOCOLS[name] for name in ("patient", "threshold from the test set", "windows")}
+    monkeypatch.setattr(experiment, "PROTOCOLS", few)
+    monkeypatch.setattr(jobs, "JOBS", tmp_path)
+    for module in (experiment, results):
+        monkeypatch.setattr(module, "RESULTS", tmp_path)
+    first = experiment.leakage()
+
+    def fail(*_: object) -> None:
+        raise AssertionError("trained twice")
+
+    monkeypatch.setattr(experiment, "network", fail)
+    monkeypatch.setattr(experiment, "predictions", fail)
+    assert experiment.leakage() == first
+    assert set(first["protocols"]) == set(few)
+    recompute(first)
+
+
+def recompute(result: dict) -> None:
+    """Compute every F1 and count of a result again, from the stored predictions."""
+    for protocol in result["protocols"].values():
+        for method, judged in protocol["methods"].items():
+            rows = load_predictions(
+                "leakage.csv.gz", method=method, protocol=protocol["predictions"]
+            )
+            test = rows[rows["set"] == "test"]
+            assert len(test) == protocol["n_windows"]["test"]
+            for name, stored in judged["metrics"].items():
+                truth = test[name].to_numpy(bool)
+                held = test.drop_duplicates("recording")[name].sum()
+                assert stored["positives"] == held
+                if truth.any():
+                    decision = test[f"p_{name}"] >= judged["thresholds"][name]
+                    assert stored["f1"] == pytest.approx(f1_score(truth, decision), abs=1e-9)
+
+
+def test_the_result_of_record_follows_from_its_predictions() -> None:
+    if not (RESULTS / "leakage.json").exists():
+        pytest.skip("not yet recorded: python -m ecgnet_lib experiment leakage")
+    result = load_result("leakage.json")
+    assert list(result["protocols"]) == list(PROTOCOLS)
+    recompute(result)
+    for judged in result["protocols"]["patient"]["methods"].values():
+        for name in ("abnormal", "ARR", "CD", "MI", "HYP"):
+            assert judged["metrics"][name]["estimable"], name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+
 from dataclasses import dataclass
 
 import pandas as pd
@@ -38,6 +40,22 @@ class Dataset:
     fs_hz: int
     manifest: str
     refused: list[tuple[str, str]]
+
+    def __repr__(self) -> str:
+        return " ".join(self._said())
+
+    def _repr_html_(self) -> str:
+        # The theme's own classes: an admonition on the site, plain paragraphs in Jupyter.
+        title, *text = self._said()
+        kind = "warning" if self.name == "simulated" else "note"
+        title = f'<p class="admonition-title">{title[:-1]}</p>'
+        text = html.escape(" ".join(text), quote=False)
+        return f'<div class="admonition {kind}">{title}<p>{text}</p></div>'
+
+    def _said(self) -> tuple[str, ...]:
+        if self.name == "simulated":  # a warning that nobody can overlook
+            return "Simulated data.", self.note, "No ECG of a real person was used."
+        return "Data of this page.", self.note
 
 
 def load(dataset: str = "auto", fs_hz: int = 100) -> Dataset:

@@ -129,7 +129,7 @@ def daubechies_gated(x: np.ndarray, fs_hz: float, raw: np.ndarray | None = None)
         lam2 = np.square(THRESHOLD * unit * (opened * noise)[noisy]).astype(x.dtype)
         approximation, detail = pywt.dwt(approximation[noisy], WAVELET)
         levels = [detail, *(d[noisy] for d in reversed(details))]
-        shrunk = [_garrote(d, lam2) for d in levels]
+        shrunk = [garrote(d, lam2) for d in levels]
         y[noisy] = pywt.waverec([approximation, *shrunk], WAVELET)[:, : y.shape[-1]]
     return y.reshape(x.shape)
 
@@ -181,7 +181,7 @@ def _butterworth(x: np.ndarray, fs_hz: float) -> np.ndarray:
     return flat_as(x, y[..., start : start + x.shape[-1]])
 
 
-def _garrote(d: np.ndarray, lam2: np.ndarray) -> np.ndarray:
+def garrote(d: np.ndarray, lam2: np.ndarray) -> np.ndarray:
     """d (1 - lam2 / s)+ with s the mean of d^2 over each coefficient and its two neighbours."""
     energy = np.square(d)
     s = energy.copy()

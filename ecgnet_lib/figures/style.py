@@ -26,28 +26,31 @@ WIDTH_IN = 7.0  # text column of a page; 1 inch is shown as 100 CSS pixels
 INK = "#1a1a1a"
 
 
+STYLE = {
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "axes.prop_cycle": mpl.cycler(color=PALETTE),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#808080",
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "grid.color": "#e3e3e3",
+    "lines.linewidth": 1.4,
+    "lines.solid_joinstyle": "round",
+    "font.size": 9,
+}
+
+
 def style():
     """Return the house style, to use as `with style():` or as the decorator `@style()`."""
-    return mpl.rc_context({
-        "figure.facecolor": "white",
-        "axes.facecolor": "white",
-        "axes.prop_cycle": mpl.cycler(color=PALETTE),
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.edgecolor": "#808080",
-        "axes.titlesize": 10,
-        "axes.titlelocation": "left",
-        "axes.titleweight": "bold",
-        "axes.labelsize": 9,
-        "xtick.labelsize": 8.5,
-        "ytick.labelsize": 8.5,
-        "legend.fontsize": 8.5,
-        "legend.frameon": False,
-        "grid.color": "#e3e3e3",
-        "lines.linewidth": 1.4,
-        "lines.solid_joinstyle": "round",
-        "font.size": 9,
-    })  # fmt: skip
+    return mpl.rc_context(STYLE)
 
 
 def named(title: str, text: str) -> str:
@@ -79,11 +82,14 @@ class Picture:
 def show(fig: Figure, alt: str | None = None) -> None:
     """Put a figure on the page with its alternative text, `alt` or else the figure's own label.
 
+    The figure is closed, so that the notebook does not show it a second time.
     Raises PageError for a figure without any: who cannot see it would learn nothing.
     """
+    import matplotlib.pyplot as plt
     from IPython.display import display
 
     display(picture(fig, alt))
+    plt.close(fig)
 
 
 def picture(fig: Figure, alt: str | None = None) -> Picture:

@@ -1,7 +1,16 @@
-"""What turns pages into a book: strict execution, recorded values, freshness keys, the build."""
+"""What turns pages into a book: strict execution, recorded values, freshness keys, the build.
+
+Pages take two things from here: `record`, for values that others quote, and `show_source`.
+"""
 
 import sys
+
+import lazy_loader as lazy
 
 # A grammar of international web addresses, for a check that no notebook needs: jsonschema does
 # without it where it is missing, and every command starts a second sooner.
 sys.modules.setdefault("rfc3987_syntax", None)
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__, submod_attrs={"record": ["record"], "source": ["show_source"]}
+)

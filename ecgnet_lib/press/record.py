@@ -8,7 +8,6 @@ that no page recorded fails the build. Programs read it in full precision with `
 from __future__ import annotations
 
 import contextlib
-import html
 import math
 import re
 
@@ -17,13 +16,10 @@ from ecgnet_lib.errors import PageError
 MIME = "application/papermill.record/"  # the bundle that MyST-NB looks for
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
-_data: dict[str, str] = {}  # what data_note said last, in this kernel: {"data": name}
 
-
-def record(name: str, value: float | int | str | bool, data: str | None = None) -> None:
+def record(name: str, value: float | int | str | bool) -> None:
     """Record a value of this page under a name that is unique on the page.
 
-    data: which data the value comes from, where they are not the page's own (a result of record).
     Nothing is returned, so that a cell which ends with it shows nothing. Scalars of NumPy and
     torch become plain Python numbers, nothing is rounded. Raises PageError for any other type, for
     a number that is not finite, and for a name that glue cannot quote.
@@ -41,7 +37,7 @@ def record(name: str, value: float | int | str | bool, data: str | None = None) 
         {f"{MIME}text/plain": repr(plain)},
         metadata={
             "scrapbook": {"name": name, "mime_prefix": MIME},
-            "claim": {"name": name, "value": plain, **({"data": data} if data else _data)},
+            "claim": {"name": name, "value": plain},
         },
         raw=True,
     )
@@ -85,25 +81,3 @@ def recorded(notebook: dict) -> dict[str, float | int | str | bool]:
                 )
             values[claim["name"]] = claim["value"]
     return values
-
-
-def data_note(dataset) -> None:
-    """Show on the page which data it runs on, and mark every later record() with it.
-
-    dataset: anything with a `name` and a `note` (one sentence), as `datasets.load` returns and
-    `sources.choose` too. Simulated data get a warning that nobody can overlook.
-    """
-    from IPython.display import display
-
-    _data["data"] = dataset.name
-    kind, title, more = "note", "Data of this page", ""
-    if dataset.name == "simulated":
-        kind, title = "warning", "Simulated data"
-        more = " No ECG of a real person was used."
-    text = f"{title}. {dataset.note}{more}"
-    # HTML with the theme's own classes: an admonition on the site, plain paragraphs in Jupyter.
-    markup = (
-        f'<div class="admonition {kind}"><p class="admonition-title">{title}</p>'
-        f"<p>{html.escape(dataset.note)}{more}</p></div>"
-    )
-    display({"text/html": markup, "text/plain": text}, raw=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +63,12 @@ def test_without_data_or_network_patients_are_simulated(monkeypatch: pytest.Monk
     assert on_disk.names == data.signals.names
     assert on_disk.folder == denoised_archive(data, "butterworth").folder
     assert on_disk.folder not in (data.signals.folder, denoised_archive(data, "none").folder)
+
+
+def test_a_dataset_says_what_it_is_and_warns_of_simulated_data() -> None:
+    data = datasets.load("simulated")
+    assert repr(data) == f"Simulated data. {data.note} No ECG of a real person was used."
+    assert data._repr_html_().startswith('<div class="admonition warning">')
+    real = replace(data, name="ptbxl", note="PTB-XL, <part>")
+    assert repr(real) == "Data of this page. PTB-XL, <part>"
+    assert real._repr_html_().endswith("<p>PTB-XL, &lt;part&gt;</p></div>")

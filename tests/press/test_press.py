@@ -19,7 +19,7 @@ from ecgnet_lib.press.book import ROOT, Book, contents, sweep
 from ecgnet_lib.press.card import code_state
 from ecgnet_lib.press.keys import data_manifest, listing
 from ecgnet_lib.press.pages import read_page, read_parameters
-from ecgnet_lib.press.record import data_note, record, recorded
+from ecgnet_lib.press.record import record, recorded
 from ecgnet_lib.press.run import executed, refresh, run
 
 PARAMETERS = "seed: int = 0  # of everything random\nrate: float = 0.1  # learning rate"
@@ -352,7 +352,6 @@ def shown(monkeypatch) -> list[dict]:
         outputs.append(new_output("display_data", data, metadata=metadata or {}))
 
     monkeypatch.setattr(IPython.display, "display", display)
-    monkeypatch.setattr("ecgnet_lib.press.record._data", {})
     return outputs
 
 
@@ -395,24 +394,6 @@ def test_value_recorded_twice_is_refused(shown: list[dict]) -> None:
     record("auc", 0.6)
     with pytest.raises(PageError, match="'auc' is recorded twice"):
         recorded(new_notebook(cells=[new_code_cell("", outputs=shown)]))
-
-
-def test_data_note_marks_simulated_values(shown: list[dict]) -> None:
-    class Chosen:
-        name, note = "simulated", "Made <here>."
-
-    data_note(Chosen)
-    record("auc", 0.5)
-    html = shown[0]["data"]["text/html"]
-    assert "admonition warning" in html and "No ECG of a real person" in html
-    assert "Made &lt;here&gt;." in html
-    assert shown[1]["metadata"]["claim"] == {"name": "auc", "value": 0.5, "data": "simulated"}
-    record("of_record", 0.6, data="ptbxl")
-    assert shown.pop()["metadata"]["claim"]["data"] == "ptbxl"
-    Chosen.name = "ludb"
-    data_note(Chosen)
-    assert "admonition note" in shown[2]["data"]["text/html"]
-    assert "real person" not in shown[2]["data"]["text/html"]
 
 
 # --- execution ------------------------------------------------------------------------------------

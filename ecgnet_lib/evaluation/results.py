@@ -14,7 +14,7 @@ from ecgnet_lib.paths import RESULTS
 def load_result(file: str) -> dict:
     """Return the result in `book/results/<file>`; ConfigError says how to make a missing one.
 
-    A page names the file in full ("denoising.json"): the page is then executed again when the
+    A page names the file in full, with its suffix: the page is then executed again when the
     result changes.
     """
     try:

@@ -42,7 +42,7 @@ BUDGET = {
     "figures": 1763,  # target 1450
     "experiments": 1549,  # target 1250
     "bench": 889,  # target 600
-    "press": 2895,  # target 2400
+    "press": 3015,  # target 2400, and glance.py
 }
 FLOOR = {room: floor for floor, room in enumerate([*BUDGET, "__main__"])}
 FLOOR["bench"] = FLOOR["experiments"]  # side by side

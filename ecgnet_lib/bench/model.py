@@ -25,7 +25,7 @@ from ecgnet_lib.denoising.daubechies import denoise
 from ecgnet_lib.network.baselines import NETWORKS
 from ecgnet_lib.network.ecgnet import FoundationalECGNet, count_parameters, predict
 from ecgnet_lib.network.gat import GAT, GATv2, lead_graph
-from ecgnet_lib.network.rhythm import STRIP_S, RhythmNet
+from ecgnet_lib.network.rhythm import RHYTHM_S, RhythmNet
 from ecgnet_lib.simulation.simulator import simulate
 from ecgnet_lib.training.loop import predict_crops
 
@@ -182,7 +182,7 @@ def one_recording() -> list[Row]:
 
         def mine(crop_s: float) -> tuple[np.ndarray, np.ndarray]:
             signal = denoise(standard(read(stem.with_suffix(".hea"))), FS_HZ)[np.newaxis]
-            predict_crops(strip, signal, STRIP_S)
+            predict_crops(strip, signal, RHYTHM_S)
             return predict_crops(ours, signal, crop_s)
 
         def usual() -> tuple[Tensor, Tensor]:

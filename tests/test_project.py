@@ -36,12 +36,12 @@ BUDGET = {
     "datasets": 2620,  # target 1900
     "measurements": 360,
     "denoising": 940,  # target 900
-    "network": 1430,  # target 1350
-    "training": 830,  # target 750
+    "network": 1350,
+    "training": 750,
     "evaluation": 1360,  # target 1300
     "figures": 1780,  # target 1450
-    "experiments": 1550,  # target 1250
-    "bench": 890,  # target 600
+    "experiments": 1580,  # target 1250
+    "bench": 770,  # target 600
     "press": 3030,  # target 2400, and glance.py
 }
 FLOOR = {room: floor for floor, room in enumerate([*BUDGET, "__main__"])}

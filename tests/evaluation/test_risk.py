@@ -204,8 +204,8 @@ def test_conformal_sets_follow_the_quantile(by_class: bool) -> None:
 
 
 def test_equal_probabilities_are_in_the_same_sets() -> None:
-    """1 - (1 - p) is not always p; the score of the 19th of 20 normals must still count as equal."""
-    truth, p = np.repeat([False, True], 20), np.repeat([0.1, 0.93, 0.99], [10, 10, 20])
+    """1 - (1 - 0.1) is less than 0.1, but the 19th of 20 normal scores must count as equal."""
+    truth, p = np.repeat([False, True], 20), np.repeat([0.05, 0.1, 0.99], [10, 10, 20])
     sets = conformal_sets(truth, 1 - (1 - p), p, alpha=0.1, by_class=True)
     assert sets[:20].tolist() == [[True, False]] * 20
 

@@ -278,8 +278,8 @@ def test_abstention_of_a_network_that_errs_where_it_is_unsure() -> None:
 def every_figure() -> dict:
     truth, p = sample(300)
     rates = observed_rates(np.where(p < 0.3, "low", "high"), truth)  # nothing is medium
-    errors = pd.DataFrame({"before": [0.1, 0.04], "after": [0.02, 0.03], "floor_high": [0.03] * 2},
-                          index=["abnormal", "MI"])  # fmt: skip
+    errors = pd.DataFrame({"before": [0.1, 0.04], "after": [0.02, 0.03], "floor_high": 0.03})
+    errors.index = ["abnormal", "MI"]
     curve = decision_curve(truth, p, np.linspace(0.05, 0.8, 20))
     counts = np.vstack([np.ones((1, 300), int), patient_resamples(np.arange(300), 20, seed=0)])
     return {

@@ -84,7 +84,8 @@ def journey(stages: Sequence[Stage], *, title: str = "") -> Figure:
         fig.add_artist(ConnectionPatch(*ends, axesA=upper, axesB=lower, **look))
     words = (f"{stage.name} {shape_of(stage)}: {' '.join(stage.note.split())}." for stage in stages)
     alt = f"a recording on its way through the network. {' Then '.join(words)}"
-    return titled(fig, title, alt)
+    fig.suptitle(title, x=0.01, y=1 - 0.1 / tall, ha="left", va="top")
+    return described(fig, title, alt)
 
 
 def shape_of(stage: Stage) -> str:
@@ -156,8 +157,8 @@ def gates(
     shown = axes["which"].imshow(channel[order][:, None], **look)
     axes["when"].imshow(temporal[None], extent=(0, window_s, 1, 0), **look)
     axes["in"].set_ylabel("feature (most open on top)")
-    axes["which"].set_title("which", weight="normal")
-    axes["which"].axis("off")
+    axes["which"].set(xticks=[], yticks=[])
+    axes["which"].set_xlabel("which", labelpad=19)
     axes["when"].set(xlabel="time (s)", yticks=[], ylabel="when")
     fig.colorbar(shown, axes["bar"], orientation="horizontal", ticks=[0, 1], label="gate (0 to 1)")
     alt = (

@@ -165,7 +165,7 @@ def whiskers(
         ax.grid(axis="x")
         ax.set_axisbelow(True)
         ax.tick_params(axis="y", length=0)
-        ax.locator_params(axis="x", nbins=5)
+        ax.locator_params(axis="x", nbins=4 if len(panels) > 1 else 6)
     axes[0].set(yticks=range(len(rows)), yticklabels=rows, ylabel=ylabel)
     axes[0].set_ylim(len(rows) - 0.5, -0.5)
     if xlabel:
@@ -175,7 +175,7 @@ def whiskers(
         fig.legend(handles.values(), handles, loc="outside lower right", ncols=len(handles))
     words = "; ".join(f"{row}: {', '.join(found)}" for row, found in alt.items())
     words = words.replace("-\n", "-").replace("\n", " ")
-    return titled(fig, title, f"{what or xlabel}, with 95 % intervals. {words}.")
+    return titled(fig, title, f"{what or xlabel or 'values'}, with 95 % intervals. {words}.")
 
 
 def compared(rows: Mapping[str, dict], against: str, *, title: str = "") -> Figure:

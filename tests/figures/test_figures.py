@@ -93,7 +93,7 @@ def drawn(signal) -> dict[str, object]:
 
 def test_every_axis_names_its_quantity_and_its_unit(drawn):
     unit = re.compile(r"\((s|mV|Hz|mV²/Hz|count|nats|0 to 1|dB below max\.|[a-z ]+)\)")
-    bare = {"class", "predicted class", "true class", "when"}
+    bare = {"class", "predicted class", "true class", "which", "when"}
     seen = 0
     for name, fig in drawn.items():
         for ax in fig.axes:

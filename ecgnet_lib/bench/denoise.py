@@ -50,11 +50,11 @@ def held_out(count: int) -> tuple[np.ndarray, str]:
 
 def speed_rows(raw: np.ndarray) -> list[Row]:
     """CPU time on a batch of 64 x 12 x 1000, with noise so strong that no lead's gate is shut."""
-    clean = noise.reference(raw, 500, 100)
+    clean = noise.reference_ecg(raw, 500, 100)
     clean = np.concatenate([clean, clean[..., :200]], axis=-1)
     clean = np.resize(clean, (BATCH, *clean.shape[1:]))
     track, _ = noise.choose_noise(100)
-    noisy = noise.add_noise(clean, noise.draw(track, "muscle", clean.shape, 0), -6)
+    noisy = noise.add_noise(clean, noise.draw_noise(track, "muscle", clean.shape, 0), -6)
     few = noisy[:4]  # the slow ones
     calls = {
         "ours, gated": lambda: denoise(noisy, 100),

@@ -24,12 +24,12 @@ from ecgnet_lib.errors import SignalError, SourceError
 from ecgnet_lib.measurements.r_peaks import find_r_peaks
 from ecgnet_lib.simulation.electrodes import electrode_noise
 
-KINDS = ("baseline", "electrode", "muscle")
+NOISE_KINDS = ("baseline", "electrode", "muscle")
 SNRS_DB = (-6, 0, 6, 12, 18, 24)
 REFERENCE_HZ = (0.67, 40.0)
 EXCERPT = "nstdb-excerpt/nstdb_30s_360hz.npz"
 
-_FILES = dict(zip(KINDS, ("bw", "em", "ma"), strict=True))
+_FILES = dict(zip(NOISE_KINDS, ("bw", "em", "ma"), strict=True))
 
 
 def choose_noise(fs_hz: float, channel: int = 2) -> tuple[dict[str, np.ndarray], str]:
@@ -81,11 +81,11 @@ def simulated_noise(fs_hz: float, seconds: float = 30.0, seed: int = 0) -> dict[
     """Return lead II of `simulation.electrode_noise` by kind, (N,) float32 of rms near 1."""
     return {
         kind: electrode_noise(kind, 1, fs_hz=fs_hz, seconds=seconds, seed=seed)[0, 1]
-        for kind in KINDS
+        for kind in NOISE_KINDS
     }
 
 
-def draw(
+def draw_noise(
     tracks: Mapping[str, np.ndarray], kind: str, shape: tuple[int, ...], seed: int
 ) -> np.ndarray:
     """Noise (..., T) of mean 0 and rms 1: for each lead its own random stretch of the track.
@@ -94,7 +94,7 @@ def draw(
     track it goes on with its mirror image. Raises SignalError for another kind.
     """
     if kind == "mix":
-        parts = [draw(tracks, each, shape, seed + 1 + i) for i, each in enumerate(tracks)]
+        parts = [draw_noise(tracks, each, shape, seed + 1 + i) for i, each in enumerate(tracks)]
         return _unit(np.sum(parts, axis=0))
     if kind not in tracks:
         raise SignalError("unknown noise", expected=", ".join((*tracks, "mix")), found=kind)
@@ -118,7 +118,7 @@ def add_noise(clean: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray
     return (clean + scale * _unit(noise)).astype(np.float32)
 
 
-def reference(
+def reference_ecg(
     signal: np.ndarray, fs_hz: float, to_hz: float, band_hz: tuple[float, float] = REFERENCE_HZ
 ) -> np.ndarray:
     """The truth for a test: real (..., T) filtered to `band_hz`, at `to_hz`, a second less per end.

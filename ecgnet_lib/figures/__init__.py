@@ -22,6 +22,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "scores": [
             "MAP_LOOKS",
             "METRICS",
+            "bars",
             "calibration_errors",
             "cascade_curves",
             "class_counts",

@@ -88,6 +88,20 @@ def class_counts(table: pd.DataFrame, *, title: str = "") -> Figure:
     return titled(fig, title, f"bars of recordings per class. {alt}.")
 
 
+def bars(values: Mapping[str, float], xlabel: str, *, form: str = ".2f", title: str = "") -> Figure:
+    """Draw a number for each name as horizontal bars, the number beside its bar."""
+    fig = Figure(figsize=(WIDTH_IN, 0.7 + 0.28 * len(values)), layout="constrained")
+    ax = fig.subplots()
+    numbers = [format(value, form) for value in values.values()]
+    ax.bar_label(ax.barh(list(values), list(values.values())), numbers, fontsize=8, padding=2)
+    ax.set_xlabel(xlabel)
+    ax.invert_yaxis()
+    ax.margins(x=0.1)
+    ax.tick_params(axis="y", length=0)
+    alt = "; ".join(f"{name} {number}" for name, number in zip(values, numbers, strict=True))
+    return titled(fig, title, f"{xlabel}: {alt}.")
+
+
 def whiskers(
     table: pd.DataFrame,
     value: str | Sequence[str] = "value",

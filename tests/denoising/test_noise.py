@@ -14,6 +14,7 @@ from ecgnet_lib.errors import SignalError, SourceError
 from ecgnet_lib.measurements.r_peaks import find_r_peaks
 
 FS = 100
+TRACKS = noise.simulated_noise(FS)
 
 
 def beats_at(times_s: list[float], fs_hz: float = 500, seconds: float = 10.0) -> np.ndarray:
@@ -86,7 +87,7 @@ def test_real_excerpt_has_the_character_of_each_kind(physionet):
 
 
 def test_drawn_noise_is_standard_seeded_and_another_stretch_for_each_lead():
-    tracks = noise.simulated_noise(FS)
+    tracks = TRACKS
     for kind in (*noise.NOISE_KINDS, "mix"):
         drawn = noise.draw_noise(tracks, kind, (3, 12, 1000), seed=5)
         assert drawn.shape == (3, 12, 1000)
@@ -171,7 +172,7 @@ def test_tables_say_what_erasing_and_doing_nothing_are_worth():
     quality = quality_table(
         clean,
         FS,
-        noise.simulated_noise(FS),
+        TRACKS,
         kinds=("muscle", "mix"),
         snrs_db=(-6, 24),
         chosen=chosen,
@@ -192,12 +193,12 @@ def test_tables_say_what_erasing_and_doing_nothing_are_worth():
     [
         (lambda: noise.nstdb(FS, 0), "two channels"),
         (
-            lambda: noise.draw_noise(noise.simulated_noise(FS), "thunder", (2, 100), 0),
+            lambda: noise.draw_noise(TRACKS, "thunder", (2, 100), 0),
             "unknown noise",
         ),
         (lambda: noise.add_noise(np.zeros((2, 100)), np.zeros((2, 99)), 6), "another shape"),
         (lambda: noise.reference_ecg(np.zeros((12, 1500)), 500, 100), "too short"),
-        (lambda: quality_table(np.zeros((12, 100)), FS, noise.simulated_noise(FS)), r"\(B, L, T\)"),
+        (lambda: quality_table(np.zeros((12, 100)), FS, TRACKS), r"\(B, L, T\)"),
     ],
 )
 def test_bad_input_is_refused(call, says):

@@ -14,7 +14,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "apply": ["denoised", "denoised_archive", "middle_crops"],
         "compare": ["harm_table", "methods", "quality_table"],
         "daubechies": [
-            "BAND_HZ",
             "PAPER_BAND_HZ",
             "THRESHOLD",
             "WAVELET",
@@ -23,13 +22,14 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "denoise",
             "garrote",
             "gate",
-            "morlet_band",
             "noise_mv",
         ],
         "morlet": [
+            "BAND_HZ",
             "Bank",
             "OMEGA0",
             "PERIOD",
+            "morlet_band",
             "morlet_bank",
             "morlet_cwt",
             "morlet_icwt",

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from ecgnet_lib.denoising import noise
-from ecgnet_lib.denoising.daubechies import denoise, morlet_band
+from ecgnet_lib.denoising.daubechies import denoise
+from ecgnet_lib.denoising.morlet import morlet_band
 from ecgnet_lib.errors import SignalError
 
 Method = Callable[[np.ndarray, float], np.ndarray]

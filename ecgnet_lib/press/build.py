@@ -94,19 +94,18 @@ def stage(root: Path) -> None:
 def cover(made: Path) -> bytes:
     """Return the figures of the cover as Markdown; those made before, while they still hold."""
     code = ROOT / "ecgnet_lib" / "figures"
-    files = [code / f"{part}.py" for part in ("cover", "leakage", "style")]
+    files = [code / f"{part}.py" for part in ("scores", "style")]
     files += [results.RESULTS / "comparison.json", results.RESULTS / "leakage.json"]
     key = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     if made.is_file() and made.read_bytes().startswith(f"% {key}\n".encode()):
         return made.read_bytes()
-    from ecgnet_lib.figures import cover as figures_cover  # they draw, and so take a second
-    from ecgnet_lib.figures import style as figures_style
+    from ecgnet_lib.figures import scores, style  # they draw, and so take a second
 
     figures = [
-        figures_cover.honest(results.load_result("comparison.json")),
-        figures_cover.leaky(results.load_result("leakage.json")),
+        scores.cover_rebuilt(results.load_result("comparison.json")),
+        scores.cover_leakage(results.load_result("leakage.json")),
     ]
-    images = "\n".join(figures_style.picture(figure)._repr_html_() for figure in figures)
+    images = "\n".join(style.picture(figure)._repr_html_() for figure in figures)
     text = f'% {key}\n```{{raw}} html\n<div class="cover">\n{images}\n</div>\n```\n'
     return text.encode()
 

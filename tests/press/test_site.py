@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from ecgnet_lib.__main__ import main
 from ecgnet_lib.errors import PageError, SignalError
-from ecgnet_lib.figures import cover as figures_cover
+from ecgnet_lib.figures import scores as figures
 from ecgnet_lib.figures.viewer import Viewer
 from ecgnet_lib.press import look
 from ecgnet_lib.press.theme import EMPTY_HEADER, split_at_terms
@@ -124,11 +124,11 @@ def test_the_cover_shows_what_the_results_of_record_say() -> None:
     metrics = {"abnormal": table(0.81), "CD": table(0.42), "HYP": table(0.63, False),
                "ARR": table(0.74)}  # fmt: skip
     ours = {"protocols": {"B": {"methods": {"ours": {"metrics": metrics}}}}}
-    figure = figures_cover.honest(ours)
+    figure = figures.cover_rebuilt(ours)
     assert [drawn(figure, x) for x in (0.81, 0.42, 0.63, 0.74)] == [1, 1, 0, 1]
-    assert "conduction 0.99 and 0.42 (0.37 to 0.47); hypertrophy 0.99 and not estimable" in (
-        figure.get_label()
-    )
+    alt = figure.get_label()
+    assert "conduction: paper's abstract 0.99, rebuilt, patient-disjoint 0.42 (0.37 to 0.47)" in alt
+    assert "hypertrophy: paper's abstract 0.99, rebuilt, patient-disjoint not estimable" in alt
     assert figure.axes[0].get_xlim()[0] < 0.37  # nothing is drawn outside
 
     protocols = {
@@ -136,11 +136,11 @@ def test_the_cover_shows_what_the_results_of_record_say() -> None:
             "network": {"metrics": {"abnormal": table(0.6 + 0.05 * k)}},
             "trees": {"metrics": {"abnormal": table(0.61 + 0.05 * k)}},
         }}
-        for k, name in enumerate(figures_cover.PROTOCOLS)
+        for k, name in enumerate(figures.COVER_PROTOCOLS)
     }  # fmt: skip
-    figure = figures_cover.leaky({"protocols": protocols})
+    figure = figures.cover_leakage({"protocols": protocols})
     assert drawn(figure, 0.6) == drawn(figure, 0.61) == 1
-    assert "patients kept apart: the network 0.60, a forest 0.61" in figure.get_label()
+    assert "patient-disjoint: network 0.60 (0.55 to 0.65), random forest 0.61" in figure.get_label()
 
 
 def test_the_viewer_refuses_what_it_cannot_show() -> None:

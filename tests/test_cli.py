@@ -108,7 +108,7 @@ def page(monkeypatch) -> list[tuple]:
 
 def test_run_prints_a_row_per_swept_value(page: list[tuple]) -> None:
     result = call("run", "07", "--set", "b=x=y", "--sweep", "a=1,2")
-    assert page == [("07_x", {"b": "x=y"}, {"a": ["1", "2"]})]
+    assert page == [("07", {"b": "x=y"}, {"a": ["1", "2"]})]
     rows = [line.split() for line in result.output.splitlines()]
     assert rows == [["a", "third"], ["1", "0.3333"], ["2", "0.6667"]]
 

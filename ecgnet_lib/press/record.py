@@ -63,21 +63,22 @@ def _plain(name: str, value: object) -> float | int | str | bool:
     return value
 
 
-def recorded(notebook: dict) -> dict[str, float | int | str | bool]:
+def recorded(notebook: dict, file: str | None = None) -> dict[str, float | int | str | bool]:
     """Return all values recorded in an executed notebook, in order, in full precision.
 
-    Raises PageError when a name was recorded twice: prose could not tell which one it quotes.
+    Raises PageError, naming the file, when a name was recorded twice: prose could not tell which
+    one it quotes.
     """
     values: dict[str, float | int | str | bool] = {}
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", ()):
-            claim = output.get("metadata", {}).get("claim")
-            if claim is None:
-                continue
-            if claim["name"] in values:
-                raise PageError(
-                    f"the value {claim['name']!r} is recorded twice",
-                    remedy="give each record() of a page its own name",
-                )
-            values[claim["name"]] = claim["value"]
+    outputs = (output for cell in notebook["cells"] for output in cell.get("outputs", ()))
+    for output in outputs:
+        if (claim := output.get("metadata", {}).get("claim")) is None:
+            continue
+        if claim["name"] in values:
+            raise PageError(
+                f"the value {claim['name']!r} is recorded twice",
+                file=file,
+                remedy="give each record() of a page its own name",
+            )
+        values[claim["name"]] = claim["value"]
     return values

@@ -223,7 +223,7 @@ def cost(about: dict) -> str:
 def provenance(about: dict, settings: dict[str, object], key: str) -> str:
     """Return the table at the end of an executed page. settings: every parameter's value."""
     kernel, lock = about["kernel"], about["lock"][:12]
-    libraries = ", ".join(f"{name} {version}" for name, version in kernel["libraries"].items())
+    libraries = ", ".join(" ".join(item) for item in sorted(kernel["libraries"].items()))
     rows = {
         "code": about["code"],
         "environment": f"`requirements.lock` {lock}; Python {kernel['python']}, {libraries}",

@@ -371,7 +371,7 @@ RECORD = "from ecgnet_lib.press.record import record"
 
 def test_pages_are_executed_once_and_a_failed_one_keeps_its_result(project: Path) -> None:
     code = (
-        f"{RECORD}\nimport os\nrecord('value', 1 / (seed + 2))",
+        f"{RECORD}\nimport os, scipy, pandas\nrecord('value', 1 / (seed + 2))",
         "os.environ['OMP_NUM_THREADS']",
     )
     log: list[str] = []

@@ -7,10 +7,10 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 from ecgnet_lib.errors import PageError
@@ -124,11 +124,22 @@ class Book:
                 log(f"  {job.page.name:<16} FAILED")
                 return str(error)
 
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            failures = list(filter(None, pool.map(failure, map(self.job, self.pages))))
-        if failures:
+        if failures := list(filter(None, in_turn(failure, map(self.job, self.pages)))):
             what = f"{len(failures)} of {len(self.pages)} pages failed"
             raise PageError("\n\n".join([what, *failures]))
+
+
+def in_turn(function: Callable[[Job], object], jobs: Iterable[Job]) -> list:
+    """Call a function with each job, two at a time; return what it returned, in order."""
+    import psutil
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        try:
+            return list(pool.map(function, jobs))
+        except KeyboardInterrupt:  # kernels run in sessions of their own, which it does not reach
+            for process in psutil.Process().children():
+                process.kill()
+            raise
 
 
 def sweep(
@@ -150,6 +161,5 @@ def sweep(
         slug = "_".join(f"{key}={value}" for key, value in job.given.items()) or "defaults"
         out = book.root / "build" / "runs" / page.name / f"{UNSAFE.sub('-', slug)}.ipynb"
         jobs.append(replace(job, out=out))
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(ensure_executed, jobs, itertools.repeat(log)))
+    in_turn(partial(ensure_executed, log=log), jobs)
     return [(job.given, recorded(executed(job))) for job in jobs]

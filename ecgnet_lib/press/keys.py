@@ -17,7 +17,7 @@ from pathlib import Path
 from ecgnet_lib.errors import SourceError
 
 NOT_PAGES = {"press", "experiments", "bench", "__main__.py"}  # no page depends on these
-BUT = ("press/__init__.py", "press/record.py", "press/source.py")  # except on these
+BUT = ("press/__init__.py", "press/record.py")  # except on these
 FILE_NAME = re.compile(r"[\w.-]+\.\w+")
 
 

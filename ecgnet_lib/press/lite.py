@@ -49,7 +49,7 @@ def plain(text: str, values: dict[str, object]) -> str:
 
 
 def contents(book: Book, log: Callable[[str], None]) -> dict[str, bytes]:
-    """Return {path: content} of all that a reader finds there: pages, library, results of record.
+    """Return {path: content} of all that a reader finds there: pages, library, stored results.
 
     Each page is executed on simulated recordings first, so that its prose quotes what they give.
     """

@@ -127,6 +127,12 @@ def _ptbxl_row(raw: dict[str, str], where: str) -> tuple[str, dict]:
     return f"ptb-xl/{number('ecg_id', 0, 10**9):05d}", row
 
 
+def likelihoods(folder: Path) -> dict[str, dict[str, float]]:
+    """Return {recording: {code: likelihood in %}} of PTB-XL, whose statements leave that out."""
+    codes = pd.read_csv(folder / "ptbxl_database.csv", index_col="ecg_id").scp_codes
+    return {f"ptb-xl/{key:05d}": ast.literal_eval(text) for key, text in codes.items()}
+
+
 def ludb_table(folder: Path, *, strict: bool = False) -> Labelled:
     """Read the headers in LUDB's folder: 200 recordings of 200 patients.
 

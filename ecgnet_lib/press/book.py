@@ -32,7 +32,7 @@ def contents(root: Path) -> list[str]:
         names = list(parse_toc_yaml(root / "book" / "_toc.yml"))
     except (OSError, ValueError, MalformedError) as error:
         raise PageError("no table of contents", file="book/_toc.yml", found=error) from None
-    missing = [n for n in names if not any((root / "book").glob(f"{n}.*"))]
+    missing = [n for n in names if n != "glance" and not any((root / "book").glob(f"{n}.*"))]
     if missing:
         raise PageError("pages are listed that do not exist", file="book/_toc.yml", found=missing)
     return names

@@ -18,11 +18,13 @@ from ecgnet_lib.errors import PageError
 from ecgnet_lib.evaluation import results
 from ecgnet_lib.files import write_if_new
 from ecgnet_lib.press.book import ROOT, Book
+from ecgnet_lib.press.glance import glance_page
 from ecgnet_lib.press.ledger import ledger_page
 from ecgnet_lib.press.lite import LITE, lite
 from ecgnet_lib.press.numbers import book_texts, check_numbers
 
 MATHJAX = "tex-svg.js"  # formulas as SVG: one file, no fonts, works from file:// without a network
+MADE = {"claims": ledger_page, "glance": glance_page}  # documents that no one writes
 
 
 def build(root: Path = ROOT, log: Callable[[str], None] = print, browser: bool = False) -> Path:
@@ -40,9 +42,9 @@ def build(root: Path = ROOT, log: Callable[[str], None] = print, browser: bool =
     stage(book)
     log(f"Pages ({len(book.pages)})")
     book.refresh(log)
-    if "claims" in book.documents:
-        write_if_new(root / "build" / "book" / "claims.md", ledger_page(book).encode())
-
+    for name, make in MADE.items():
+        if name in book.documents:
+            write_if_new(root / "build" / "book" / f"{name}.md", make(book).encode())
     if browser:
         log("Pages that run in a browser")
         extra = lite(book, log)
@@ -73,7 +75,8 @@ def stage(book: Book) -> None:
     """Make build/book/ hold what book/ holds, except that its notebooks are the executed ones."""
     source, target = book.root / "book", book.root / "build" / "book"
     files = {path.relative_to(source): path for path in visible_files(source)}
-    made = {Path("claims.md"), *(name for name in files if name.suffix == ".ipynb")}
+    made = {Path(f"{name}.md") for name in MADE}
+    made |= {name for name in files if name.suffix == ".ipynb"}
     contents = {name: path.read_bytes() for name, path in files.items() if name not in made}
     contents[Path("_static", "mathjax", MATHJAX)] = mathjax()
     if (source / "results" / "comparison.json").is_file():

@@ -19,6 +19,7 @@ from ecgnet_lib.evaluation import results
 from ecgnet_lib.files import write_if_new
 from ecgnet_lib.press.book import ROOT, Book
 from ecgnet_lib.press.glance import glance_page
+from ecgnet_lib.press.keys import checksums
 from ecgnet_lib.press.ledger import ledger_page
 from ecgnet_lib.press.lite import LITE, lite
 from ecgnet_lib.press.numbers import book_texts, check_numbers
@@ -127,11 +128,7 @@ def site_key(root: Path, browser: bool = False) -> str:
     parts += [root / "requirements.lock", *(root / "ecgnet_lib" / "press").glob("theme.py")]
     if browser:
         parts += visible_files(root / "build" / "lite" / "contents")
-    digest = hashlib.sha256()
-    for path in parts:
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
-    return digest.hexdigest()
+    return hashlib.sha256(json.dumps(checksums(root, parts)).encode()).hexdigest()
 
 
 def jupyter_book(root: Path, browser: bool = False) -> Path:
@@ -173,10 +170,6 @@ def census_site(documents: list[str], html: Path) -> None:
 
     Jupyter Book has been known to make no page at all and to exit with success.
     """
-    empty = [
-        name
-        for name in [*documents, "index"]
-        if not (file := html / f"{name}.html").is_file() or file.stat().st_size == 0
-    ]
-    if empty:
+    files = [html / f"{name}.html" for name in (*documents, "index")]
+    if empty := [f.stem for f in files if not f.is_file() or f.stat().st_size == 0]:
         raise PageError("the site lacks pages", found=", ".join(empty))

@@ -96,7 +96,7 @@ def page(monkeypatch) -> list[tuple]:
     parameters = read_parameters("a: int = 1  # first\nb: int = 2  # second")
     asked: list[tuple] = []
 
-    def sweep(_book, name, given, axes, _say):
+    def sweep(_book, name, given, axes, _log):
         asked.append((name, given, axes))
         return [({**given, "a": a}, {"third": int(a) / 3}) for a in axes.get("a", ["1"])]
 

@@ -33,7 +33,8 @@ ALLOWED = (
 @contextmanager
 def chromium() -> Iterator:
     """Give a headless Chromium, that of ECGNET_CHROMIUM first; skip the test if there is none."""
-    playwright = pytest.importorskip("playwright.sync_api")
+    reason = "needs a browser: Playwright is not installed"
+    playwright = pytest.importorskip("playwright.sync_api", reason=reason)
     names = filter(None, [os.environ.get("ECGNET_CHROMIUM"), *CHROMIUM])
     path = next(filter(None, map(shutil.which, names)), None)
     if path is None:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from ecgnet_lib import ROOMS
 from ecgnet_lib.press.book import Book
-from ecgnet_lib.press.keys import page_code
 
 QUOTED = re.compile(r"`(\w+\.\w+)")  # in prose, `datasets.load(name)`
 HEAD = """\
@@ -72,7 +71,7 @@ def used_on(book: Book) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for page in book.pages.values():
         names = set(QUOTED.findall("".join(cell["source"] for cell in page.notebook["cells"])))
-        for node in ast.walk(ast.parse(page_code(page))):
+        for node in ast.walk(ast.parse(page.source)):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 names.add(f"{node.value.id}.{node.attr}")
             elif isinstance(node, ast.ImportFrom):

@@ -88,8 +88,6 @@ def data_verify(name: str) -> None:
 
     report = verify(name)
     click.echo(report)
-    for file, reason in report.differs:
-        click.echo(f"  differs: {file}: {reason}")
     for file, found in report.wrong:
         click.echo(f"  WRONG: {file}: {found}")
     if not report.passed:

@@ -34,7 +34,7 @@ def run() -> list[Row]:
 
 def held_out(count: int) -> tuple[np.ndarray, str]:
     """(count, 12, 5000) at 500 Hz: PTB-XL fold 10 if at hand, else virtual patients; and which."""
-    from ecgnet_lib.datasets.local import locate
+    from ecgnet_lib.datasets.sources import locate
     from ecgnet_lib.datasets.records import read_many, standard
     from ecgnet_lib.datasets.tables import ptbxl_table
 

@@ -19,9 +19,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from ecgnet_lib.bench import Row
-from ecgnet_lib.datasets.sources import locate
 from ecgnet_lib.datasets.records import LEADS, read, standard
 from ecgnet_lib.datasets.simulated import cohort
+from ecgnet_lib.datasets.sources import locate
 from ecgnet_lib.datasets.tables import ludb_table, ptbxl_table
 from ecgnet_lib.errors import SignalError, SourceError
 from ecgnet_lib.measurements.callipers import CRITERIA, measure

@@ -14,7 +14,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "catalogue",
         "dataset",
         "download",
-        "fingerprint",
         "labels",
         "records",
         "simulated",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -66,30 +66,35 @@ def read(path: str | Path, name: str = "") -> Recording:
     )
 
 
+def read_each(
+    files: Iterable[str | Path] | Mapping[str, str | Path],
+    prepare: Callable[[Recording], object],
+    refused: list[Refusal],
+) -> Iterator:
+    """Yield `prepare(recording)` of each file; one that an EcgnetError stops goes to `refused`."""
+    from tqdm import tqdm
+
+    items = list(files.items() if isinstance(files, Mapping) else ((None, file) for file in files))
+    for name, file in tqdm(items, desc="reading", unit="recording", delay=1, disable=None):
+        try:
+            prepared = prepare(read(file, name or ""))
+        except EcgnetError as error:
+            refused.append(Refusal(name or str(file), str(error)))
+        else:
+            yield prepared
+
+
 def read_many(
     files: Iterable[str | Path] | Mapping[str, str | Path],
     prepare: Callable[[Recording], object] = lambda recording: recording,
-    *,
-    strict: bool = False,
 ) -> tuple[list, list[Refusal]]:
     """Read recordings; one that cannot be read or prepared is set aside and listed, the rest load.
 
     `files` may map names to paths; `prepare` turns each recording into what the caller keeps (an
     EcgnetError it raises is a refusal too). Returns what it gave, in order, and the refusals.
-    `strict` raises the first refusal instead.
     """
-    from tqdm import tqdm
-
-    items = list(files.items() if isinstance(files, Mapping) else ((None, file) for file in files))
-    kept, refused = [], []
-    for name, file in tqdm(items, desc="reading", unit="recording", delay=1, disable=None):
-        try:
-            kept.append(prepare(read(file, name or "")))
-        except EcgnetError as error:
-            if strict:
-                raise
-            refused.append(Refusal(name or str(file), str(error)))
-    return kept, refused
+    refused: list[Refusal] = []
+    return list(read_each(files, prepare, refused)), refused
 
 
 def find(*paths: str | Path) -> list[Path]:
@@ -174,7 +179,7 @@ def resample(signal: np.ndarray, fs_hz: float, to_hz: float) -> np.ndarray:
     return resample_poly(np.asarray(signal, np.float32), up, down, axis=-1, padtype="edge")
 
 
-def fit(signal: np.ndarray, samples: int) -> np.ndarray:
+def crop_or_pad(signal: np.ndarray, samples: int) -> np.ndarray:
     """(L, T) -> (L, samples): the middle of a longer signal; a shorter one between zeros."""
     surplus = signal.shape[-1] - samples
     if surplus >= 0:

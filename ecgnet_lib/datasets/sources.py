@@ -276,9 +276,9 @@ def verify(name: str) -> Report:
     """Compare the files of a source that are at hand with the published SHA-256.
 
     The list is ours in data/ (`ptbxl-500`, `ludb`), else the copy's SHA256SUMS.txt without texts
-    (.txt); a file of another release is right if the copy's own list has it so. What a partial copy lacks is missing,
-    and so is a table of PTB-XL that is shorter than the published one and has one row for each
-    recording at hand; a table cut short is wrong, because it has recordings without rows.
+    (.txt); a file of another release is right if the copy's own list has it so. What a partial copy
+    lacks is missing, and so is a table of PTB-XL that differs from the published one and has one
+    row for each recording at hand; one cut short is wrong: it has recordings without rows.
     Raises SourceError if the source is not at hand or no list is.
     """
     from tqdm import tqdm

@@ -12,8 +12,8 @@ import wfdb
 
 from ecgnet_lib.datasets.records import (
     LEADS,
+    crop_or_pad,
     find,
-    fit,
     problems,
     read,
     read_many,
@@ -450,11 +450,11 @@ def test_resample_refuses():
         resample(np.full((12, 100), np.nan), 500, 100)
 
 
-def test_fit_takes_the_middle_or_pads_both_sides():
+def test_crop_or_pad_takes_the_middle_or_pads_both_sides():
     x = np.arange(7)[None]
-    assert fit(x, 7).tolist() == [[0, 1, 2, 3, 4, 5, 6]]
-    assert fit(x, 4).tolist() == [[1, 2, 3, 4]]
-    assert fit(x + 1, 10).tolist() == [[0, 1, 2, 3, 4, 5, 6, 7, 0, 0]]
+    assert crop_or_pad(x, 7).tolist() == [[0, 1, 2, 3, 4, 5, 6]]
+    assert crop_or_pad(x, 4).tolist() == [[1, 2, 3, 4]]
+    assert crop_or_pad(x + 1, 10).tolist() == [[0, 1, 2, 3, 4, 5, 6, 7, 0, 0]]
 
 
 # Many

@@ -221,7 +221,7 @@ def test_waits_double_and_obey_retry_after(server, tmp_path, monkeypatch):
     server.faults[name] = [*busy, "ok"]
     sums = {name: digest((server.root / name).read_bytes())}
     patience = Patience(attempts=8, first_wait_s=1.0, longest_wait_s=50.0)
-    with pytest.raises(SourceError, match="asks to wait (79|80) s"):
+    with pytest.raises(SourceError, match=r"asks to wait (79|80) s"):
         fetch(sums, server.url, tmp_path, label="", patience=patience)
     server.faults[name] = [*busy, "ok"]
     waits.clear()

@@ -14,12 +14,6 @@ from ecgnet_lib.paths import CACHE
 SIMULATED_PATIENTS = 600
 WINDOW_S = 10.0
 LAST_OF_500 = 500  # the subset `ptbxl-500` holds ecg_id 1 to 500
-_TABLES = {
-    "ptbxl": tables.ptbxl_table,
-    "ptbxl-500": tables.ptbxl_table,
-    "ludb": tables.ludb_table,
-    "challenge-2021": tables.challenge_table,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +22,7 @@ class Dataset:
 
     `signals.batch(rows)` gives (B, 12, T) float32 mV as recorded. `note` says in a sentence which
     data these are, `manifest` is the SHA-256 over all of them, `refused` lists (recording, reason)
-    of what was set aside, or kept without a statement that
-    the label map does not hold.
+    of what was set aside, or kept without a statement that the label map does not hold.
     """
 
     name: str
@@ -67,7 +60,7 @@ def load(dataset: str = "auto", fs_hz: int = 100) -> Dataset:
     choice = sources.choose(dataset, fs_hz)
     if choice.root is None:
         return _simulated(choice, fs_hz)
-    labelled = _TABLES[choice.name](choice.root)
+    labelled = tables.READERS[choice.name](choice.root)
     table = labelled.table
     if choice.name == "ptbxl-500":
         ids = table.index.str.rpartition("/").get_level_values(2).astype(int)

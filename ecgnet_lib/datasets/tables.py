@@ -10,13 +10,12 @@ sex        "F", "M" or "" when not known
 statements tuple of codes or sentences, as the source gives them
 file       the recording at its best sampling rate, in the source's folder, without suffix
 fs_hz      sampling rate of `file`
-and the label columns of `labels.judge`: NORM ARR CD MI QT HYP abnormal other only_sinus_rhythm.
+and those of `labels.label_columns`: NORM ARR CD MI QT HYP abnormal other only_sinus_rhythm.
 """
 
 from __future__ import annotations
 
 import ast
-import io
 from collections import defaultdict
 from collections.abc import Callable
 from os.path import isfile
@@ -26,8 +25,9 @@ from typing import NamedTuple
 import pandas as pd
 from tqdm import tqdm
 
-from ecgnet_lib.datasets.labels import CLASSES, judge, unknown_statements
-from ecgnet_lib.errors import LabelError
+from ecgnet_lib.datasets.labels import CLASSES, label_columns, label_map
+from ecgnet_lib.datasets.wfdb_files import read_header
+from ecgnet_lib.errors import EcgnetError, LabelError
 
 COLUMNS = (
     *("source", "patient", "fold", "age", "sex", "statements", "file", "fs_hz"),
@@ -61,19 +61,22 @@ class Labelled(NamedTuple):
     """Statements that the label map does not hold -> the recordings that carry them."""
 
 
-def ptbxl_table(folder: Path, *, strict: bool = False) -> Labelled:
+def ptbxl_table(folder: Path) -> Labelled:
     """Read `ptbxl_database.csv` in PTB-XL's folder; every row with a signal gets a row.
 
-    Raises LabelError, naming file and line, for a file that is not UTF-8 CSV, a missing column,
-    scp_codes that are not a dictionary, an id that stands twice, a fold outside 1-10, an age or a
-    sex that cannot be one. With `strict` also for a row without its signal or a statement that the
-    label map does not hold; otherwise those are listed in the result.
+    A row without its signal and a statement that the label map does not hold are listed in the
+    result. Raises LabelError, naming file and line, for a file that is not UTF-8 CSV, a missing
+    column, scp_codes that are not a dictionary, an id that stands twice, a fold outside 1-10, an
+    age or a sex that cannot be one.
     """
     file = Path(folder) / "ptbxl_database.csv"
     try:
-        lines = pd.read_csv(io.StringIO(_text(file)), dtype=str, keep_default_na=False).fillna("")
-    except ValueError as error:  # pandas: no columns, ragged lines, an open quotation mark
-        raise _bad_row(file, "the table", "comma-separated values", str(error)) from None
+        lines = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig").fillna("")
+    except OSError as error:
+        what, remedy = "the file cannot be read", "fetch the source, or point ECGNET_DATA at a copy"
+        raise LabelError(what, file=file, found=error.strerror, remedy=remedy) from None
+    except ValueError as error:  # no UTF-8, no columns, ragged lines, an open quotation mark
+        raise _bad_row(file, "the table", "comma-separated UTF-8 values", str(error)) from None
     if missing := [c for c in PTBXL_COLUMNS if c not in lines.columns]:
         columns = ", ".join(PTBXL_COLUMNS)
         raise _bad_row(file, "the table", columns, f"no column {', '.join(missing)}")
@@ -95,7 +98,7 @@ def ptbxl_table(folder: Path, *, strict: bool = False) -> Labelled:
             continue
         best = {"file": file_500 or file_100, "fs_hz": 500.0 if file_500 else 100.0}
         rows[recording] = {**row, **best}
-    return _labelled(rows, refused, "scp", file, strict)
+    return _labelled(rows, refused, "scp", file)
 
 
 def _ptbxl_row(raw: dict[str, str], where: str) -> tuple[str, dict]:
@@ -127,34 +130,42 @@ def _ptbxl_row(raw: dict[str, str], where: str) -> tuple[str, dict]:
     return f"ptb-xl/{number('ecg_id', 0, 10**9):05d}", row
 
 
-def ludb_table(folder: Path, *, strict: bool = False) -> Labelled:
+def ludb_table(folder: Path) -> Labelled:
     """Read the headers in LUDB's folder: 200 recordings of 200 patients.
 
     Each header gives age, sex and the diagnoses as sentences; `ludb.csv` repeats them with other
     capitals and adds only "pacemaker presence" for nine. A header that cannot be read, or without
-    its signal, is set aside and listed; `strict` raises LabelError instead.
+    its signal, is set aside and listed. Raises LabelError if none is left.
     """
     folder = Path(folder)
     headers = sorted((folder / "data").glob("*.hea"), key=lambda p: (len(p.stem), p.stem))
     rows, refused = _read_headers(headers, folder, lambda file: "ludb")
-    listed = _text(folder / "RECORDS").split() if isfile(folder / "RECORDS") else []
+    listed = (folder / "RECORDS").read_text().split() if isfile(folder / "RECORDS") else []
     lost = [name for name in listed if not isfile(folder / f"{name}.hea")]
     refused += [(f"ludb/{Path(name).name}", "its header is not at hand") for name in lost]
-    return _labelled(rows, refused, "ludb", folder, strict)
+    return _labelled(rows, refused, "ludb", folder)
 
 
-def challenge_table(folder: Path, *, strict: bool = False) -> Labelled:
+def challenge_table(folder: Path) -> Labelled:
     """Read the headers of the training data in the folder of the PhysioNet/CinC Challenge 2021.
 
     `source` is the folder's name. Where the sources give no patient, a recording is one; the
     recordings of `ptb` and of `st_petersburg_incart`, several a patient, are one patient together.
-    A header that cannot be read, has no `#Dx` line or no signal is set aside and listed; `strict`
-    raises LabelError instead.
+    A header that cannot be read, has no `#Dx` line or no signal is set aside and listed. Raises
+    LabelError if none is left.
     """
     folder, training = Path(folder), Path(folder) / "training"
     headers = [h for name in CHALLENGE_FOLDERS for h in sorted((training / name).rglob("*.hea"))]
     rows, refused = _read_headers(headers, folder, lambda file: file.relative_to(training).parts[0])
-    return _labelled(rows, refused, "snomed", folder, strict)
+    return _labelled(rows, refused, "snomed", folder)
+
+
+READERS: dict[str, Callable[[Path], Labelled]] = {
+    "ptbxl": ptbxl_table,
+    "ptbxl-500": ptbxl_table,
+    "ludb": ludb_table,
+    "challenge-2021": challenge_table,
+}
 
 
 def _read_headers(
@@ -172,7 +183,7 @@ def _read_headers(
                 raise _bad_row(header, "name", "one file each", f"also {rows[recording]['file']}")
             if not _has_signal(header.with_suffix("")):
                 raise LabelError("its signal is not at hand", file=header)
-        except LabelError as error:
+        except EcgnetError as error:
             refused.append((recording, str(error).removeprefix(f"{folder}/")))
             continue
         patient = f"{source}/unknown" if source in UNKNOWN_PATIENTS else recording
@@ -181,38 +192,29 @@ def _read_headers(
     return rows, refused
 
 
-def _header_row(header: Path) -> dict:
+def _header_row(file: Path) -> dict:
     """Read sampling rate, age, sex and statements of one header of LUDB or the Challenge."""
-    lines = [line.strip() for line in _text(header).splitlines() if line.strip()]
-    record_line = next((line for line in lines if not line.startswith("#")), "")
-    try:
-        fs_hz = float(record_line.split()[2].split("/")[0].split("(")[0])
-    except (IndexError, ValueError):
-        fs_hz = 0.0
-    if not fs_hz > 0:
-        expected = "name, number of leads, sampling rate"
-        raise _bad_row(header, "record line", expected, repr(record_line))
+    header = read_header(file)
     said: dict[str, str] = {}
     sentences = []
-    for line in lines:
-        comment = line[1:].strip()
+    for comment in header.comments:
         key, colon, value = comment.partition(":")
         key = key.strip("<> ").lower()
-        if line.startswith("#") and colon and key in ("age", "sex", "dx", "diagnoses"):
+        if colon and key in ("age", "sex", "dx", "diagnoses"):
             said[key] = value.strip()
-        elif line.startswith("#") and "diagnoses" in said:
+        elif "diagnoses" in said:
             sentences.append(comment.rstrip(". "))
     if "dx" in said:  # some lists end in a comma or have two in a row: no code was lost there
         statements = [code.strip() for code in said["dx"].split(",") if code.strip()]
     elif "diagnoses" in said:
         statements = sentences
     else:
-        raise _bad_row(header, "diagnoses", "a line '#Dx:' or '#<diagnoses>:'", "neither")
+        raise _bad_row(file, "diagnoses", "a line '#Dx:' or '#<diagnoses>:'", "neither")
     return {
         "fold": None,
-        **_age_and_sex(said.get("age", ""), said.get("sex", ""), header),
+        **_age_and_sex(said.get("age", ""), said.get("sex", ""), file),
         "statements": tuple(statements),
-        "fs_hz": fs_hz,
+        "fs_hz": header.fs_hz,
     }
 
 
@@ -232,23 +234,22 @@ def _age_and_sex(age: str, sex: str, where: str | Path) -> dict:
     return {"age": years, "sex": SEXES[sex.strip().lower()]}
 
 
-def _labelled(rows: dict, refused: list, vocabulary: str, file: Path, strict: bool) -> Labelled:
-    """Judge every row's statements and put the table together."""
+def _labelled(rows: dict, refused: list, vocabulary: str, file: Path) -> Labelled:
+    """Add the label columns to every row, and put the table together."""
+    if not rows:
+        raise LabelError(
+            "no recording can be labelled",
+            file=file,
+            expected="recordings with header and signal",
+            found=f"{len(refused)} without" + "".join(f"; {n}: {why}" for n, why in refused[:5]),
+            remedy="fetch the source again",
+        )
     unknown: dict[str, list[str]] = defaultdict(list)
     for recording, row in rows.items():
-        for code in unknown_statements(row["statements"], vocabulary):
-            unknown[code].append(recording)
-        row.update(judge(row["statements"], vocabulary))
-    if not rows or (strict and (refused or unknown)):
-        notes = [f"{name}: {why}" for name, why in refused]
-        notes += [f"unknown statement {code} on {names[0]}" for code, names in unknown.items()]
-        raise LabelError(
-            "no recording can be labelled" if not rows else "not every recording can be labelled",
-            file=file,
-            expected="recordings with header, signal and known statements",
-            found=f"{len(notes)} that are not so" + "".join(f"; {note}" for note in notes[:5]),
-            remedy="fetch the source again; add a missing statement to label_map.csv",
-        )
+        for code in row["statements"]:
+            if code not in label_map(vocabulary):
+                unknown[code].append(recording)
+        row.update(label_columns(row["statements"], vocabulary))
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("recording")
     table = table.astype({"fold": "Int64", "age": float, "fs_hz": float, "abnormal": "boolean"})
     return Labelled(table[list(COLUMNS)], refused, dict(unknown))
@@ -267,24 +268,3 @@ def _bad_row(where: str | Path, what: str, expected: str, found: str) -> LabelEr
         found=found,
         remedy="fetch the file again, or correct this line",
     )
-
-
-def _text(file: Path) -> str:
-    """Read a UTF-8 text file; raises LabelError for one that is not there or not UTF-8."""
-    try:
-        data = file.read_bytes()
-        return data.decode("utf-8-sig")
-    except OSError as error:
-        remedy = "fetch the source, or point ECGNET_DATA at a copy in PhysioNet's layout"
-        raise LabelError(
-            "the file cannot be read", file=file, found=error.strerror, remedy=remedy
-        ) from None
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise LabelError(
-            f"line {line} is not UTF-8 text",
-            file=file,
-            expected="UTF-8",
-            found=f"byte 0x{data[error.start]:02x}",
-            remedy="fetch the file again; do not save it from a spreadsheet",
-        ) from None

@@ -16,12 +16,12 @@ and those of `labels.label_columns`: NORM ARR CD MI QT HYP abnormal other only_s
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
 from collections.abc import Callable
 from os.path import isfile
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -78,56 +78,52 @@ def ptbxl_table(folder: Path) -> Labelled:
     except ValueError as error:  # no UTF-8, no columns, ragged lines, an open quotation mark
         raise _bad_row(file, "the table", "comma-separated UTF-8 values", str(error)) from None
     if missing := [c for c in PTBXL_COLUMNS if c not in lines.columns]:
-        columns = ", ".join(PTBXL_COLUMNS)
-        raise _bad_row(file, "the table", columns, f"no column {', '.join(missing)}")
-    rows: dict[str, dict] = {}
-    refused = []
-    seen: set[str] = set()
-    for number, raw in enumerate(lines.to_dict("records"), start=2):
-        where = f"{file}, line {number}"
-        recording, row = _ptbxl_row(raw, where)
-        if recording in seen:
-            raise _bad_row(where, "ecg_id", "one line for each id", f"{recording} again")
-        seen.add(recording)
-        file_500, file_100 = (
-            raw[name] if _has_signal(f"{folder}/{raw[name]}") else ""
-            for name in ("filename_hr", "filename_lr")
-        )
-        if not file_500 and not file_100:
-            refused.append((recording, f"its signal {raw['filename_hr']} is not at hand"))
-            continue
-        best = {"file": file_500 or file_100, "fs_hz": 500.0 if file_500 else 100.0}
-        rows[recording] = {**row, **best}
-    return _labelled(rows, refused, "scp", file)
+        found = f"no column {', '.join(missing)}"
+        raise _bad_row(file, "the table", ", ".join(PTBXL_COLUMNS), found)
+    where = [f"{file}, line {number}" for number in range(2, len(lines) + 2)]
+
+    def checked(column: str, good: pd.Series, expected: str) -> None:
+        for at in np.flatnonzero(~good)[:1]:
+            raise _bad_row(where[at], column, expected, repr(lines[column][at]))
+
+    def whole_numbers(column: str, low: int, high: int) -> pd.Series:
+        values = pd.to_numeric(lines[column], errors="coerce")
+        good = values.between(low, high) & (values % 1 == 0)
+        checked(column, good, f"whole number, {low} to {high}")
+        return values.astype(int)
+
+    ids = whole_numbers("ecg_id", 0, 10**9)
+    checked("ecg_id", ~ids.duplicated(), "one line for each id")
+    codes = lines["scp_codes"].map(_scp_codes)
+    checked("scp_codes", codes.notna(), "a dictionary such as {'NORM': 100.0, 'SR': 0.0}")
+    people = [_age_and_sex(*row) for row in zip(lines["age"], lines["sex"], where, strict=True)]
+    at_500, at_100 = (
+        np.array([_has_signal(f"{folder}/{name}") for name in lines[column]], bool)
+        for column in ("filename_hr", "filename_lr")
+    )
+    rows = pd.DataFrame(people).assign(
+        source="ptb-xl",
+        patient="ptb-xl/" + whole_numbers("patient_id", 0, 10**9).astype(str),
+        fold=whole_numbers("strat_fold", 1, 10),
+        statements=codes,
+        file=lines["filename_hr"].where(at_500, lines["filename_lr"]),
+        fs_hz=np.where(at_500, 500.0, 100.0),
+    )
+    rows.index = "ptb-xl/" + ids.astype(str).str.zfill(5)
+    absent = ~(at_500 | at_100)
+    reasons = [f"its signal {name} is not at hand" for name in lines["filename_hr"][absent]]
+    refused = list(zip(rows.index[absent], reasons, strict=True))
+    return _labelled(rows[~absent], refused, "scp", file)
 
 
-def _ptbxl_row(raw: dict[str, str], where: str) -> tuple[str, dict]:
-    """Read one line of the PTB-XL database; gives the name of the recording and its columns."""
-
-    def number(column: str, low: int, high: int) -> int:
-        try:
-            value = float(raw[column])
-        except ValueError:
-            value = float("nan")
-        if not low <= value <= high or value != int(value):
-            raise _bad_row(where, column, f"whole number, {low} to {high}", repr(raw[column]))
-        return int(value)
-
+def _scp_codes(text: str) -> tuple[str, ...] | None:
+    """The codes of a line of PTB-XL; None for what is no dictionary."""
     try:
-        codes = ast.literal_eval(raw["scp_codes"])
+        codes = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
-        codes = None
-    if not isinstance(codes, dict) or not all(isinstance(code, str) for code in codes):
-        expected = "a dictionary such as {'NORM': 100.0, 'SR': 0.0}"
-        raise _bad_row(where, "scp_codes", expected, repr(raw["scp_codes"]))
-    row = {
-        "source": "ptb-xl",
-        "patient": f"ptb-xl/{number('patient_id', 0, 10**9)}",
-        "fold": number("strat_fold", 1, 10),
-        **_age_and_sex(raw["age"], raw["sex"], where),
-        "statements": tuple(codes),
-    }
-    return f"ptb-xl/{number('ecg_id', 0, 10**9):05d}", row
+        return None
+    named = isinstance(codes, dict) and all(isinstance(code, str) for code in codes)
+    return tuple(codes) if named else None
 
 
 def ludb_table(folder: Path) -> Labelled:
@@ -170,7 +166,7 @@ READERS: dict[str, Callable[[Path], Labelled]] = {
 
 def _read_headers(
     headers: list[Path], folder: Path, source_of: Callable[[Path], str]
-) -> tuple[dict[str, dict], list[tuple[str, str]]]:
+) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
     """Read WFDB headers into rows; a bad one is set aside, with the reason."""
     rows: dict[str, dict] = {}
     refused = []
@@ -189,7 +185,7 @@ def _read_headers(
         patient = f"{source}/unknown" if source in UNKNOWN_PATIENTS else recording
         file = header.with_suffix("").relative_to(folder).as_posix()
         rows[recording] = {"source": source, "patient": patient, **row, "file": file}
-    return rows, refused
+    return pd.DataFrame.from_dict(rows, orient="index"), refused
 
 
 def _header_row(file: Path) -> dict:
@@ -234,9 +230,9 @@ def _age_and_sex(age: str, sex: str, where: str | Path) -> dict:
     return {"age": years, "sex": SEXES[sex.strip().lower()]}
 
 
-def _labelled(rows: dict, refused: list, vocabulary: str, file: Path) -> Labelled:
-    """Add the label columns to every row, and put the table together."""
-    if not rows:
+def _labelled(rows: pd.DataFrame, refused: list, vocabulary: str, file: Path) -> Labelled:
+    """Add the label columns to every row, and give the table its order and types."""
+    if rows.empty:
         raise LabelError(
             "no recording can be labelled",
             file=file,
@@ -244,15 +240,15 @@ def _labelled(rows: dict, refused: list, vocabulary: str, file: Path) -> Labelle
             found=f"{len(refused)} without" + "".join(f"; {n}: {why}" for n, why in refused[:5]),
             remedy="fetch the source again",
         )
-    unknown: dict[str, list[str]] = defaultdict(list)
-    for recording, row in rows.items():
-        for code in row["statements"]:
+    unknown: dict[str, list[str]] = {}
+    for recording, codes in rows["statements"].items():
+        for code in codes:
             if code not in label_map(vocabulary):
-                unknown[code].append(recording)
-        row.update(label_columns(row["statements"], vocabulary))
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("recording")
+                unknown.setdefault(code, []).append(recording)
+    labels = [label_columns(codes, vocabulary) for codes in rows["statements"]]
+    table = rows.join(pd.DataFrame(labels, index=rows.index)).rename_axis("recording")
     table = table.astype({"fold": "Int64", "age": float, "fs_hz": float, "abnormal": "boolean"})
-    return Labelled(table[list(COLUMNS)], refused, dict(unknown))
+    return Labelled(table[list(COLUMNS)], refused, unknown)
 
 
 def _has_signal(stem: str | Path) -> bool:

@@ -307,7 +307,7 @@ def ptbxl_line(**changes) -> dict:
         ({"scp_codes": ""}, "line 3: scp_codes"),
         ({"strat_fold": 11}, "line 3: strat_fold .* 1 to 10; found '11'"),
         ({"strat_fold": 0}, "line 3: strat_fold"),
-        ({"ecg_id": 1}, "line 3: ecg_id .* ptb-xl/00001 again"),
+        ({"ecg_id": 1}, "line 3: ecg_id .* one line for each id; found '1'"),
         ({"ecg_id": "one"}, "line 3: ecg_id"),
         ({"patient_id": None}, "line 3: patient_id .* found ''"),
         ({"age": -5}, "line 3: age"),

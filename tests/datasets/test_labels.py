@@ -421,7 +421,7 @@ def test_ludb_diagnoses_are_sentences_and_a_lost_header_is_listed(tmp_path: Path
     assert refused == [("ludb/2", "its header is not at hand")]
 
 
-def test_importing_needs_no_torch():
-    code = "import sys; from ecgnet_lib.datasets import splits, tables; "
-    code += "assert 'torch' not in sys.modules"
+def test_importing_needs_neither_torch_nor_wfdb():
+    code = "import sys; from ecgnet_lib.datasets import records, splits, tables; "
+    code += "assert not {'torch', 'wfdb'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,6 +1,6 @@
 """Many recordings as one int16 memory map: made once, read in batches.
 
-A folder per archive: `signals.npy` (N, 12, T) and `archive.json`. Its name is a hash of the
+A folder per archive: `signals.i16` (N, 12, T) and `archive.json`. Its name is a hash of the
 recordings' headers, so that a recording that changes gives another archive and an unchanged one is
 never read twice: a WFDB header holds a checksum of each lead, which reading verifies.
 """
@@ -117,7 +117,7 @@ class Archive:
             shutil.rmtree(target)  # what was refused has been fetched again
         refused: list[Refusal] = []
         rows = read_each(files, row, refused)
-        return _built(target, fs_hz, (len(files), samples), _manifest(files), rows, refused)
+        return _built(target, fs_hz, samples, _manifest(files), rows, refused)
 
     @classmethod
     def of_signals(
@@ -132,7 +132,7 @@ class Archive:
         manifest = _hash_of_rows(hashes)
         rows = ((name, x, STEPS_PER_MV, _facts(x, fs_hz)) for name, x in signals.items())
         target = _target(folder, fs_hz, samples, manifest)
-        return _built(target, fs_hz, (len(signals), samples), manifest, rows, [])
+        return _built(target, fs_hz, samples, manifest, rows, [])
 
     def mapped(self, change: Callable[[np.ndarray], np.ndarray], name: str) -> Archive:
         """These recordings after `change`, (B, 12, T) mV to the same, rounded to 1 uV, beside this.
@@ -147,10 +147,10 @@ class Archive:
                 for i, signal in enumerate(change(self.batch(some)), start):
                     yield self.names[i], signal, STEPS_PER_MV, facts[i]
 
-        shape = len(self), self.signals.shape[2]
+        samples = self.signals.shape[2]
         manifest = hashlib.sha256(f"{self.manifest} {name}".encode()).hexdigest()
-        target = _target(self.folder.parent, self.fs_hz, shape[1], manifest)
-        return _built(target, self.fs_hz, shape, manifest, rows(), self.refused)
+        target = _target(self.folder.parent, self.fs_hz, samples, manifest)
+        return _built(target, self.fs_hz, samples, manifest, rows(), self.refused)
 
     @classmethod
     def open(cls, folder: str | Path) -> Archive:
@@ -161,6 +161,7 @@ class Archive:
         try:
             about = json.loads((folder / "archive.json").read_text())
             table = pd.DataFrame(about["table"]).set_index("recording")
+            shape = (len(table), len(LEADS), about["samples"])
             return cls(
                 folder=folder,
                 fs_hz=about["fs_hz"],
@@ -168,7 +169,7 @@ class Archive:
                 table=table,
                 refused=[Refusal(*row) for row in about["refused"]],
                 manifest=about["manifest"],
-                signals=np.asarray(np.load(folder / "signals.npy", mmap_mode="r"))[: len(table)],
+                signals=np.asarray(np.memmap(folder / "signals.i16", "<i2", "r", shape=shape)),
             )
         except (OSError, ValueError, KeyError) as error:
             raise RecordingError(
@@ -218,35 +219,33 @@ def _target(cache: str | Path, fs_hz: float, samples: int, content: str) -> Path
 def _built(
     target: Path,
     fs_hz: float,
-    shape: tuple[int, int],
+    samples: int,
     manifest: str,
     rows: Iterable[tuple[str, np.ndarray, np.ndarray | float, dict]],
     refused: list[Refusal],
 ) -> Archive:
     """The archive `target`, written if not there: under another name, and then renamed.
 
-    shape: the most recordings that may come, and T. rows: name, (12, T) mV, steps per mV, facts.
-    `refused` is read after the last row. Raises RecordingError if there is no row.
+    rows: name, (12, T) mV, steps per mV, facts. `refused` is read after the last row. Raises
+    RecordingError if there is no row.
     """
     if target.is_dir():
         return Archive.open(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=".part-", dir=target.parent))
     try:
-        full = (max(shape[0], 1), len(LEADS), shape[1])
-        signals = np.lib.format.open_memmap(part / "signals.npy", "w+", np.dtype("<i2"), full)
         table: list[dict] = []
-        for name, signal, gain, facts in rows:
-            padded = max(0, shape[1] - signal.shape[1])
-            digital, gain, clipped = _digital(crop_or_pad(signal, shape[1]), gain)
-            signals[len(table)] = digital
-            facts = {"recording": name, "gain": gain.tolist(), **facts}
-            table.append({**facts, "padded": padded, "clipped": clipped})
-        signals.flush()
+        with open(part / "signals.i16", "wb") as out:
+            for name, signal, gain, facts in rows:
+                digital, gain, clipped = _digital(crop_or_pad(signal, samples), gain)
+                out.write(digital.tobytes())
+                facts = {"recording": name, "gain": gain.tolist(), **facts, "clipped": clipped}
+                table.append({**facts, "padded": max(0, samples - signal.shape[1])})
         if not table:
             found = refused[0].reason if refused else "none named"
             raise RecordingError("no recording is left for an archive", expected="one", found=found)
-        about = {"fs_hz": float(fs_hz), "manifest": manifest, "refused": refused, "table": table}
+        about = {"fs_hz": float(fs_hz), "samples": samples, "manifest": manifest}
+        about |= {"refused": refused, "table": table}
         (part / "archive.json").write_text(json.dumps(about))
         part.rename(target)
     except OSError:

@@ -249,7 +249,7 @@ def test_two_builders_at_once(files, tmp_path, monkeypatch):
     assert len(archive) == 6 and folders(tmp_path / "cache") == [archive.folder.name]
 
 
-@pytest.mark.parametrize("name", ["signals.npy", "archive.json"])
+@pytest.mark.parametrize("name", ["signals.i16", "archive.json"])
 @pytest.mark.parametrize("damage", ["cut", "remove"])
 def test_a_damaged_archive_is_refused(files, tmp_path, name, damage):
     folder = Archive.of(files, 100, tmp_path / "cache").folder

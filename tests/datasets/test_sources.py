@@ -109,12 +109,6 @@ def test_get_brings_every_file_once_and_a_second_get_asks_for_nothing(server):
     assert server.asked == []
 
 
-def test_500_hz_is_fetched_on_request_only(server):
-    sources.get("ptbxl-500", patience=FAST)
-    sources.get("ptbxl-500", fs_hz=500, patience=FAST)
-    assert files_in(sources.DATA / PTB) == small_ptbxl()
-
-
 def test_only_what_is_wrong_is_fetched_again(server):
     folder = sources.get("ptbxl-500", patience=FAST).folder
     damaged = folder / "records100/00000/00002_lr.dat"
@@ -560,16 +554,6 @@ def test_the_committed_lists_cover_their_sources():
     leads = ("i", "ii", "iii", "avr", "avl", "avf", "v1", "v2", "v3", "v4", "v5", "v6")
     wanted = {f"data/{i}.{kind}" for i in range(1, 201) for kind in ("dat", "hea", *leads)}
     assert ludb.keys() == wanted | {"ludb.csv", "RECORDS"}
-
-
-def test_the_committed_lists_agree_with_the_published_ones(physionet):
-    for folder, name in (("ptb-xl", "ptbxl-500"), ("ludb", "ludb")):
-        published = physionet / folder / "SHA256SUMS.txt"
-        if not published.is_file():
-            pytest.skip("the copy has no published lists")
-        theirs, ours = read_sums(published), read_sums(sources.LISTS / f"{name}.sha256")
-        both = theirs.keys() & ours.keys()
-        assert len(both) > 400 and all(theirs[file] == ours[file] for file in both)
 
 
 def test_importing_sources_is_cheap():

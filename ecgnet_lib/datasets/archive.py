@@ -37,7 +37,7 @@ from ecgnet_lib.errors import RecordingError, SignalError
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 2  # part of every archive's name: raise it when recordings are read or stored otherwise
+FORMAT = 3  # part of every archive's name: raise it when recordings are read or stored otherwise
 STEPS_PER_MV = 1000.0  # 1 uV, the step of PTB-XL
 _LARGEST = 32767
 

@@ -26,7 +26,7 @@ def run() -> list[Row]:
     print(f"{len(raw)} recordings: {what}; {noise.choose_noise(100)[1]}")
     rows: list[Row] = []
     for fs_hz, count in ((100, 24), (500, 12)):
-        clean = noise.reference(raw[:count], 500, fs_hz)
+        clean = noise.reference_ecg(raw[:count], 500, fs_hz)
         quality = quality_table(clean, fs_hz, noise.choose_noise(fs_hz)[0])
         rows += quality_rows(quality, fs_hz)
     return rows + speed_rows(raw)
@@ -89,11 +89,11 @@ def quality_rows(quality: pd.DataFrame, fs_hz: float) -> list[Row]:
 
 def speed_rows(raw: np.ndarray) -> list[Row]:
     """CPU time on a batch of 64 x 12 x 1000, with noise so strong that no lead's gate is shut."""
-    clean = noise.reference(raw, 500, 100)
+    clean = noise.reference_ecg(raw, 500, 100)
     clean = np.concatenate([clean, clean[..., :200]], axis=-1)
     clean = np.resize(clean, (BATCH, *clean.shape[1:]))
     track, _ = noise.choose_noise(100)
-    noisy = noise.add_noise(clean, noise.draw(track, "muscle", clean.shape, 0), -6)
+    noisy = noise.add_noise(clean, noise.draw_noise(track, "muscle", clean.shape, 0), -6)
     few = noisy[:4]  # the slow ones
     calls = {
         "ours, gated": lambda: denoise(noisy, 100),

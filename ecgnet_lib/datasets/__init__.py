@@ -27,6 +27,8 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "labels": ["CLASSES", "DISEASES", "label_map"],
         "records": ["LEADS", "read", "read_many", "resample", "standard"],
         "simulated": ["cohort"],
+        "sources": ["SOURCES", "locate", "state"],
         "splits": ["audit", "duplicates", "kfold", "merge_duplicates", "official"],
+        "tables": ["challenge_table", "likelihoods", "ludb_table"],
     },
 )

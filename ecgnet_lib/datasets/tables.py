@@ -126,6 +126,12 @@ def _scp_codes(text: str) -> tuple[str, ...] | None:
     return tuple(codes) if named else None
 
 
+def likelihoods(folder: Path) -> dict[str, dict[str, float]]:
+    """Return {recording: {code: likelihood in %}} of PTB-XL, whose statements leave that out."""
+    codes = pd.read_csv(folder / "ptbxl_database.csv", index_col="ecg_id").scp_codes
+    return {f"ptb-xl/{key:05d}": ast.literal_eval(text) for key, text in codes.items()}
+
+
 def ludb_table(folder: Path) -> Labelled:
     """Read the headers in LUDB's folder: 200 recordings of 200 patients.
 

@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     ["apply", "compare", "daubechies", "morlet", "noise"],
     {
-        "apply": ["denoised", "denoised_archive"],
+        "apply": ["denoised", "middle_crops"],
         "compare": ["harm_table", "methods", "quality_table"],
         "daubechies": [
             "BAND_HZ",
@@ -34,6 +34,18 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "morlet_cwt",
             "morlet_icwt",
             "morlet_response",
+        ],
+        "noise": [
+            "NOISE_KINDS",
+            "REFERENCE_HZ",
+            "SNRS_DB",
+            "add_noise",
+            "choose_noise",
+            "draw_noise",
+            "prd_percent",
+            "reference_ecg",
+            "snr_db",
+            "wave_errors",
         ],
     },
 )

@@ -23,12 +23,12 @@ import numpy as np
 from ecgnet_lib.errors import SignalError, SourceError
 from ecgnet_lib.measurements.r_peaks import find_r_peaks
 
-KINDS = ("baseline", "electrode", "muscle")
+NOISE_KINDS = ("baseline", "electrode", "muscle")
 SNRS_DB = (-6, 0, 6, 12, 18, 24)
 REFERENCE_HZ = (0.67, 40.0)
 EXCERPT = "nstdb-excerpt/nstdb_30s_360hz.npz"
 
-_FILES = dict(zip(KINDS, ("bw", "em", "ma"), strict=True))
+_FILES = dict(zip(NOISE_KINDS, ("bw", "em", "ma"), strict=True))
 _EDGES_HZ = (0.02, 0.1, 0.2, 0.35, 0.67, 1, 2, 5, 12, 20, 30, 45, 70, 110)
 _POWERS = {  # share of the excerpt's power between two edges, mean of its channels
     "baseline": (
@@ -145,7 +145,7 @@ def stand_in(fs_hz: float, seconds: float = 30.0, seed: int = 0) -> dict[str, np
     return tracks
 
 
-def draw(
+def draw_noise(
     tracks: Mapping[str, np.ndarray], kind: str, shape: tuple[int, ...], seed: int
 ) -> np.ndarray:
     """Noise (..., T) of mean 0 and rms 1: for each lead its own random stretch of the track.
@@ -154,7 +154,7 @@ def draw(
     track it goes on with its mirror image. Raises SignalError for another kind.
     """
     if kind == "mix":
-        parts = [draw(tracks, each, shape, seed + 1 + i) for i, each in enumerate(tracks)]
+        parts = [draw_noise(tracks, each, shape, seed + 1 + i) for i, each in enumerate(tracks)]
         return _unit(np.sum(parts, axis=0))
     if kind not in tracks:
         raise SignalError("unknown noise", expected=", ".join((*tracks, "mix")), found=kind)
@@ -178,7 +178,7 @@ def add_noise(clean: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray
     return (clean + scale * _unit(noise)).astype(np.float32)
 
 
-def reference(
+def reference_ecg(
     signal: np.ndarray, fs_hz: float, to_hz: float, band_hz: tuple[float, float] = REFERENCE_HZ
 ) -> np.ndarray:
     """The truth for a test: real (..., T) filtered to `band_hz`, at `to_hz`, a second less per end.

@@ -18,7 +18,7 @@ from ecgnet_lib.denoising.daubechies import denoise
 from ecgnet_lib.errors import EcgnetError, RecordingError
 from ecgnet_lib.evaluation.risk import apply_platt, triage_level
 from ecgnet_lib.network.checkpoint import DEFAULT, load_networks
-from ecgnet_lib.network.rhythm import RhythmNet, predict_with_strip
+from ecgnet_lib.network.rhythm import RhythmNet, predict_with_rhythm
 
 LOWEST_HZ, HIGHEST_HZ = 100, 1000
 
@@ -81,7 +81,7 @@ def assess(
     P(abnormal) that is returned.
     """
     there = None if present is None else present[None]
-    p, joint = predict_with_strip(model, strip, x[None], there)
+    p, joint = predict_with_rhythm(model, strip, x[None], there)
     raw = pd.DataFrame(np.column_stack([p, joint]), columns=["abnormal", *DISEASES])
     said = apply_platt(raw, about.get("platt", {})).iloc[0].to_dict()
     abnormal = said.pop("abnormal")

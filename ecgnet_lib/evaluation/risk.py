@@ -7,7 +7,6 @@ what became of the patients.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -162,45 +161,26 @@ def conformal_sets(
 ) -> np.ndarray:
     """Return for each p (N,) which answers its set holds, (N, 2) bool: normal, abnormal.
 
-    Split conformal prediction by MAPIE with the score 1 - P(true class): an answer is in the set
-    when its score is not above the ceil((n + 1)(1 - alpha))-th smallest of the n validation scores
-    (truth, p_val: both (n,)). The set holds the truth with chance 1 - alpha or more, if validation
-    and test are exchangeable. by_class: each answer is compared with the validation recordings of
-    its own class alone, so that the promise holds for each class (Vovk 2013). Raises SignalError
-    with fewer than MIN_POSITIVES validation recordings of a class.
+    Split conformal prediction with the score 1 - P(answer): an answer is in the set when its score
+    is at most the ceil((n + 1)(1 - alpha))-th smallest score of the truth among the n validation
+    recordings (truth, p_val: both (n,)), infinity when there is none. The set holds the truth with
+    chance 1 - alpha or more, if validation and test are exchangeable. by_class: the quantile of an
+    answer is that of the validation recordings of its own class, so that the promise holds for each
+    class (Vovk 2013). Raises SignalError with fewer than MIN_POSITIVES recordings of a class.
     """
-    from mapie.classification import SplitConformalClassifier
-    from sklearn.base import BaseEstimator, ClassifierMixin
-
-    class Network(ClassifierMixin, BaseEstimator):
-        """Hands probabilities that are there already to MAPIE."""
-
-        classes_ = np.array([0, 1])
-
-        def predict_proba(self, x: np.ndarray) -> np.ndarray:
-            return np.hstack([1 - x, x])
-
-        def predict(self, x: np.ndarray) -> np.ndarray:
-            return (x[:, 0] >= 0.5).astype(int)
-
-    y, x_val, x = np.asarray(truth, int), np.asarray(p_val, float), np.asarray(p, float)
-    if np.bincount(y, minlength=2).min() < MIN_POSITIVES:
-        raise SignalError(
-            "too few validation recordings for conformal sets",
-            expected=f"at least {MIN_POSITIVES} normal and {MIN_POSITIVES} abnormal",
-            found=np.bincount(y, minlength=2).tolist(),
-        )
-
-    def sets_from(rows: np.ndarray) -> np.ndarray:
-        mapie = SplitConformalClassifier(Network(), confidence_level=1 - alpha)
-        with warnings.catch_warnings():  # one class alone is what by_class wants
-            warnings.filterwarnings("ignore", message=".*conformalization dataset has less labels")
-            mapie.conformalize(x_val[rows, None], y[rows])
-        return mapie.predict_set(x[:, None])[1][..., 0]
-
-    if not by_class:
-        return sets_from(np.ones(len(y), dtype=bool))
-    return np.column_stack([sets_from(y == k)[:, k] for k in (0, 1)])
+    y, counts = np.asarray(truth, int), np.bincount(np.asarray(truth, int), minlength=2)
+    if counts.min() < MIN_POSITIVES:
+        expected = f"at least {MIN_POSITIVES} normal and {MIN_POSITIVES} abnormal"
+        what = "too few validation recordings for conformal sets"
+        raise SignalError(what, expected=expected, found=counts.tolist())
+    p_val, p, sets = np.asarray(p_val, float), np.asarray(p, float), []
+    of_truth = np.where(y == 1, 1 - p_val, p_val)
+    for answer, score in enumerate((p, 1 - p)):
+        known = np.sort(of_truth[y == answer] if by_class else of_truth)
+        rank = int(np.ceil((len(known) + 1) * (1 - alpha)))
+        limit = known[rank - 1] if rank <= len(known) else np.inf
+        sets.append(score <= limit + CLIP / 100)  # 1 - p is rounded: equal scores stay equal
+    return np.column_stack(sets)
 
 
 def decision_curve(truth: np.ndarray, p: np.ndarray, thresholds: np.ndarray) -> pd.DataFrame:

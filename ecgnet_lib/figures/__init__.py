@@ -33,6 +33,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "network": ["Stage", "gates", "journey", "listening", "patches"],
         "risk": ["calibration_errors", "coverages", "level_rates", "net_benefit", "selective_f1"],
         "scores": [
+            "bars",
             "class_counts",
             "compared",
             "confusion_matrix",

@@ -48,6 +48,22 @@ def class_counts(table: pd.DataFrame, *, title: str = "") -> Figure:
 
 
 @style()
+def bars(values: Mapping[str, float], xlabel: str, *, form: str = ".2f", title: str = "") -> Figure:
+    """Draw a number for each name as horizontal bars, the number beside its bar."""
+    fig = Figure(figsize=(WIDTH_IN, 0.7 + 0.28 * len(values)), layout="constrained")
+    ax = fig.subplots()
+    numbers = [format(value, form) for value in values.values()]
+    ax.bar_label(ax.barh(list(values), list(values.values())), numbers, fontsize=8, padding=2)
+    ax.set(xlabel=xlabel, title=title)
+    ax.invert_yaxis()
+    ax.margins(x=0.1)
+    ax.tick_params(axis="y", length=0)
+    each = "; ".join(f"{name} {number}" for name, number in zip(values, numbers, strict=True))
+    fig.set_label(named(title, f"{xlabel}: {each}."))
+    return fig
+
+
+@style()
 def per_class_metrics(
     table: pd.DataFrame,
     metrics: Sequence[str] = ("auc", "precision", "recall", "f1"),

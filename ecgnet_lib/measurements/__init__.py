@@ -11,7 +11,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
     ["callipers", "features", "ludb_marks", "r_peaks"],
     {
         "callipers": ["CRITERIA", "measure"],
-        "features": ["features_of"],
         "r_peaks": ["find_r_peaks"],
     },
 )

@@ -43,7 +43,7 @@ def contents(root: Path) -> list[str]:
         names = documents(yaml.safe_load(file.read_text(encoding="utf-8")))
     except (FileNotFoundError, yaml.YAMLError) as error:
         raise PageError("no table of contents", file="book/_toc.yml", found=error) from None
-    missing = [n for n in names if not any((root / "book").glob(f"{n}.*"))]
+    missing = [n for n in names if n != "glance" and not any((root / "book").glob(f"{n}.*"))]
     if missing:
         raise PageError("pages are listed that do not exist", file="book/_toc.yml", found=missing)
     return names

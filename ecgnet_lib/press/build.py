@@ -17,6 +17,7 @@ from ecgnet_lib.errors import PageError
 from ecgnet_lib.evaluation import results
 from ecgnet_lib.files import write_if_new
 from ecgnet_lib.press.book import ROOT, Book
+from ecgnet_lib.press.glance import glance_page
 from ecgnet_lib.press.ledger import ledger_page
 from ecgnet_lib.press.lite import LITE, lite
 from ecgnet_lib.press.numbers import book_texts, check_numbers
@@ -43,7 +44,8 @@ def build(root: Path = ROOT, say: Callable[[str], None] = print, browser: bool =
     census_pages(book)
     if "claims" in book.documents:
         write_if_new(root / "build" / "book" / "claims.md", ledger_page(book).encode())
-
+    if "glance" in book.documents:
+        write_if_new(root / "build" / "book" / "glance.md", glance_page(book).encode())
     if browser:
         say("Pages that run in a browser")
         extra = lite(book, say)
@@ -78,7 +80,7 @@ def stage(root: Path) -> None:
         for path in visible_files(source)
     }
     contents[Path("_static", "mathjax", MATHJAX)] = mathjax()
-    made = {Path("claims.md")}  # once the pages are there
+    made = {Path("claims.md"), Path("glance.md")}  # once the pages are there
     if (source / "results").is_dir():
         contents[Path("cover.md")] = cover(target / "cover.md")
     for path in list(target.rglob("*")):

@@ -19,7 +19,7 @@ ASK = "from ecgnet_lib.press.card import tell\n\ntell()"  # in the page's kernel
 LIBRARIES = {
     "torch": "torch", "torch_geometric": "torch-geometric", "numpy": "numpy", "scipy": "scipy",
     "sklearn": "scikit-learn", "pandas": "pandas", "pywt": "pywavelets", "wfdb": "wfdb",
-    "captum": "captum", "mapie": "mapie", "matplotlib": "matplotlib",
+    "captum": "captum", "matplotlib": "matplotlib",
 }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from ecgnet_lib.press.pages import Page, tags
 
 PACKAGE = "ecgnet_lib"
 NOT_PAGES = {"press", "experiments", "bench", "__main__.py"}  # no page depends on these
-BUT = ("press/record.py", "press/source.py")  # except on what it imports from them
+BUT = tuple(f"press/{name}.py" for name in ("__init__", "record", "source"))  # but on these
 SUFFIXES = {".py", ".csv", ".js"}
 FILE_NAME = re.compile(r"[\w.-]+\.\w+")
 

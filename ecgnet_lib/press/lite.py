@@ -2,7 +2,7 @@
 
 Python in the browser (Pyodide) has NumPy, SciPy and PyWavelets, but no PyTorch and no wfdb: only
 pages that need neither can run there, on simulated recordings. They are the pages of the book with
-one cell more, beside them exactly the files of the library that they use.
+one cell more, beside them the rooms of the library.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LITE = "ECGNET_LITE"  # set for Sphinx where the site has these pages
 PAGES = ("02_denoising", "virtual_patient")
 PACKAGES = (
     *("numpy", "scipy", "pandas", "matplotlib", "seaborn", "pywavelets", "scikit-learn"),
-    *("jinja2", "tqdm"),  # for the tables of pandas; for progress
+    *("jinja2", "tqdm", "lazy-loader"),  # tables of pandas, progress, the rooms of the library
 )
 ROLE = re.compile(r"\{(?P<name>doc|term|cite|glue:text)\}`(?P<text>[^`<]*?)(?: <[^`>]*>)?`")
 SIMULATED = 'dataset = "simulated"  # recordings of patients are not at hand in a browser'

@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "diseases": ["DISEASES"],
         "electrodes": ["NOISES", "electrode_noise", "spoil"],
         "heart": ["DOWER", "Hearts", "healthy", "twelve_leads"],
-        "simulator": ["Simulation", "simulate"],
+        "simulator": ["simulate"],
         "timing": ["draw_beats"],
     },
 )

@@ -297,11 +297,11 @@ def real(physionet) -> np.ndarray:
 
 @pytest.mark.parametrize("fs_hz", [100, 500])
 def test_targets_on_real_recordings_with_real_noise(real, fs_hz):
-    clean = noise.reference(real, 500, fs_hz)
+    clean = noise.reference_ecg(real, 500, fs_hz)
     tracks = noise.nstdb(fs_hz, channel=2)
 
     def gain(kind: str, level: float, method: str) -> float:
-        noisy = noise.add_noise(clean, noise.draw(tracks, kind, clean.shape, 0), level)
+        noisy = noise.add_noise(clean, noise.draw_noise(tracks, kind, clean.shape, 0), level)
         after = noise.snr_db(clean, dn.denoise(noisy, fs_hz, method))
         return float(np.nanmedian(after - noise.snr_db(clean, noisy)))
 
@@ -310,7 +310,7 @@ def test_targets_on_real_recordings_with_real_noise(real, fs_hz):
 
     assert gain("muscle", -6, "gated") > 7.5
     assert prd("gated") < (7.5 if fs_hz == 100 else 5.0)
-    for kind in (*noise.KINDS, "mix"):
+    for kind in (*noise.NOISE_KINDS, "mix"):
         assert gain(kind, 24, "gated") > -1
     if fs_hz == 100:  # the usual recipe does harm here, and the book says so
         assert gain("muscle", 24, "paper") < -3

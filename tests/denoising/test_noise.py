@@ -41,7 +41,7 @@ def excerpt(tmp_path, monkeypatch):
 def test_excerpt_is_read_in_mv_by_channel_at_the_rate(excerpt, fs_hz):
     for channel, amplitude in ((1, 0.5), (2, 1.0)):
         tracks = noise.nstdb(fs_hz, channel)
-        assert tuple(tracks) == noise.KINDS
+        assert tuple(tracks) == noise.NOISE_KINDS
         muscle = tracks["muscle"]
         expected = amplitude * np.sin(2 * np.pi * 3 * np.arange(30 * fs_hz) / fs_hz)
         inner = slice(fs_hz, -fs_hz)
@@ -57,7 +57,7 @@ def test_no_noise_at_hand_gives_a_stand_in_that_says_so(tmp_path, monkeypatch):
     with pytest.raises(SourceError, match="nstdb"):
         noise.nstdb(FS, 1)
     tracks, note = noise.choose_noise(FS)
-    assert "made noise" in note and set(tracks) == set(noise.KINDS)
+    assert "made noise" in note and set(tracks) == set(noise.NOISE_KINDS)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"not an archive"])
@@ -98,27 +98,29 @@ def test_stand_in_has_the_band_powers_it_was_given():
 
 def test_drawn_noise_is_standard_seeded_and_another_stretch_for_each_lead():
     tracks = noise.stand_in(FS)
-    for kind in (*noise.KINDS, "mix"):
-        drawn = noise.draw(tracks, kind, (3, 12, 1000), seed=5)
+    for kind in (*noise.NOISE_KINDS, "mix"):
+        drawn = noise.draw_noise(tracks, kind, (3, 12, 1000), seed=5)
         assert drawn.shape == (3, 12, 1000)
         assert np.abs(drawn.mean(-1)).max() < 1e-6
         assert drawn.std(-1) == pytest.approx(1, rel=1e-5)
-        assert np.array_equal(drawn, noise.draw(tracks, kind, (3, 12, 1000), seed=5))
-        assert not np.array_equal(drawn, noise.draw(tracks, kind, (3, 12, 1000), seed=6))
+        assert np.array_equal(drawn, noise.draw_noise(tracks, kind, (3, 12, 1000), seed=5))
+        assert not np.array_equal(drawn, noise.draw_noise(tracks, kind, (3, 12, 1000), seed=6))
         alike = np.corrcoef(drawn.reshape(36, -1))
         assert np.abs(alike[~np.eye(36, dtype=bool)]).max() < 0.9999
 
 
 def test_noise_longer_than_its_track_goes_on_without_a_jump():
     tracks = {"muscle": np.linspace(0, 1, 500)}
-    drawn = noise.draw(tracks, "muscle", (4, 1500), seed=0)
+    drawn = noise.draw_noise(tracks, "muscle", (4, 1500), seed=0)
     assert np.abs(np.diff(drawn)).max() < 4 / 500 / 0.28
 
 
 @pytest.mark.parametrize("level", [-6, 0, 24])
 def test_noise_is_added_at_the_level_asked_for_in_every_lead(level):
     clean = np.stack([3 * beats_at([1.0, 2.0])[0], 0.2 * beats_at([3.3])[0], np.full(5000, 0.4)])
-    added = noise.add_noise(clean, noise.draw(noise.stand_in(500), "mix", clean.shape, 0), level)
+    added = noise.add_noise(
+        clean, noise.draw_noise(noise.stand_in(500), "mix", clean.shape, 0), level
+    )
     assert noise.snr_db(clean, added)[:2] == pytest.approx(level, abs=1e-3)
     assert np.array_equal(added[2], clean[2].astype(np.float32))
     assert added.dtype == np.float32
@@ -129,7 +131,7 @@ def test_reference_keeps_the_band_drops_the_rest_and_both_ends():
     inside = np.sin(2 * np.pi * 8 * t)
     x = inside + 2 * np.sin(2 * np.pi * 0.1 * t) + np.sin(2 * np.pi * 90 * t)
     for to_hz in (500, 100):
-        got = noise.reference(np.stack([x, x]), 500, to_hz)
+        got = noise.reference_ecg(np.stack([x, x]), 500, to_hz)
         expected = inside[:: 500 // to_hz][to_hz:-to_hz]
         assert got.shape == (2, 8 * to_hz) and got.dtype == np.float32
         assert np.abs(got - expected)[:, to_hz:-to_hz].max() < 0.03
@@ -195,9 +197,9 @@ def test_tables_say_what_erasing_and_doing_nothing_are_worth():
     ("call", "says"),
     [
         (lambda: noise.nstdb(FS, 0), "two channels"),
-        (lambda: noise.draw(noise.stand_in(FS), "thunder", (2, 100), 0), "unknown noise"),
+        (lambda: noise.draw_noise(noise.stand_in(FS), "thunder", (2, 100), 0), "unknown noise"),
         (lambda: noise.add_noise(np.zeros((2, 100)), np.zeros((2, 99)), 6), "another shape"),
-        (lambda: noise.reference(np.zeros((12, 1500)), 500, 100), "too short"),
+        (lambda: noise.reference_ecg(np.zeros((12, 1500)), 500, 100), "too short"),
         (lambda: quality_table(np.zeros((12, 100)), FS, noise.stand_in(FS)), r"\(B, L, T\)"),
     ],
 )

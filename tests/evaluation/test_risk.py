@@ -200,6 +200,14 @@ def test_conformal_sets_follow_the_quantile(by_class: bool) -> None:
         own = np.sort(scores[truth[:300] == k] if by_class else scores)
         limit = own[int(np.ceil((len(own) + 1) * 0.8)) - 1]
         np.testing.assert_array_equal(sets[:, k], (1 - p if k else p)[300:] <= limit)
+    assert conformal_sets(truth[:300], p[:300], p[300:], alpha=1e-3, by_class=by_class).all()
+
+
+def test_equal_probabilities_are_in_the_same_sets() -> None:
+    """1 - (1 - p) is not always p; the score of the 19th of 20 normals must still count as equal."""
+    truth, p = np.repeat([False, True], 20), np.repeat([0.1, 0.93, 0.99], [10, 10, 20])
+    sets = conformal_sets(truth, 1 - (1 - p), p, alpha=0.1, by_class=True)
+    assert sets[:20].tolist() == [[True, False]] * 20
 
 
 def test_conformal_coverage_is_the_promised_one_on_exchangeable_data() -> None:

@@ -16,7 +16,7 @@ from ecgnet_lib.datasets.labels import CLASSES
 from ecgnet_lib.datasets.records import LEADS
 from ecgnet_lib.errors import ConfigError, PageError, SignalError
 from ecgnet_lib.evaluation.metrics import per_class
-from ecgnet_lib.evaluation.results import ablations, effect
+from ecgnet_lib.evaluation.results import ablation, effect
 from ecgnet_lib.figures import method as figures_method
 from ecgnet_lib.figures import network as figures_network
 from ecgnet_lib.figures import scores as figures_scores
@@ -232,15 +232,23 @@ def test_compared_networks_stand_at_their_values_and_not_against_themselves():
     assert "ours 0.850 [0.750, 0.950]" in fig.get_label()
 
 
-def test_ablations_are_compared_with_the_network_that_saw_real_recordings_only():
+def test_bars_are_as_long_as_their_numbers_and_say_them():
+    fig = figures_scores.bars({"stem": 0.25, "GAT": 1.5}, "time (ms)", form=".1f", title="A pass")
+    assert [bar.get_width() for bar in fig.axes[0].patches] == [0.25, 1.5]
+    assert fig.get_label() == "A pass: time (ms): stem 0.2; GAT 1.5."
+    assert [text.get_text() for text in fig.axes[0].texts] == ["0.2", "1.5"]
+
+
+def test_an_ablation_is_compared_with_the_network_that_saw_real_recordings_only():
     full = {"macro_auc": part(0.8), "difference_to_ours": part(-0.05)}
     less = {"macro_auc": part(0.7), "difference_to_ours": part(-0.2),
             "difference_to_real only": part(-0.1)}  # fmt: skip
     methods = {"ours": {"macro_auc": part(0.9)}, "real only": full, "no GAT": less}
-    rows = ablations({"protocols": {"B": {"methods": methods}}}, "no GAT", "not run")
+    rows = ablation("GAT", "not run", result={"protocols": {"B": {"methods": methods}}})
     assert list(rows) == ["full", "no GAT"]
     assert rows["full"]["macro_auc"]["value"] == 0.8
     assert rows["no GAT"]["difference_to_full"]["value"] == -0.1
+    assert rows["no GAT"]["effect"].startswith("changes the macro AUC by -0.100")
     dots = [line.get_xdata()[0] for line in figures_scores.compared(rows, "full").axes[1].lines
             if line.get_marker() == "o"]  # fmt: skip
     assert dots == [-0.1]

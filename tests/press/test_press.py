@@ -67,8 +67,9 @@ def project(tmp_path: Path) -> Path:
         (tmp_path / name).write_text(text)
     write_page(tmp_path, "01_a", PARAMETERS, "from ecgnet_lib import denoising\n%time x = 'a.json'")
     write_page(tmp_path, "02_b", PARAMETERS, "from ecgnet_lib.press.record import record")
-    source = "from ecgnet_lib import datasets\ndatasets.load('ludb'), open('c.json')"
-    write_page(tmp_path, "03_c", PARAMETERS, source, after=["02_b"])
+    source = "from ecgnet_lib import datasets\ndatasets.load(dataset), open('c.json')"
+    parameters = f"dataset: str = 'ludb'  # which\n{PARAMETERS}"
+    write_page(tmp_path, "03_c", parameters, source, after=["02_b"])
     return tmp_path
 
 
@@ -517,7 +518,10 @@ def test_stage_copies_what_is_there_and_drops_what_went(project: Path) -> None:
         p.relative_to(project / "build/book").as_posix()
         for p in build.visible_files(project / "build/book")
     }
-    assert staged == {"_toc.yml", "intro.md", "01_a.ipynb", "_static/mathjax/tex-svg.js"}
+    assert staged == {
+        *("_toc.yml", "intro.md", "01_a.ipynb", "results/a.json", "results/c.json"),
+        *("cover.md", "_static/mathjax/tex-svg.js"),
+    }
     assert (project / "build/book/01_a.ipynb").read_text() == "old"  # an executed page
 
 

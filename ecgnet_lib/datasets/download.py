@@ -95,12 +95,12 @@ def fetch(
     *,
     label: str,
     patience: Patience | None = None,
-) -> tuple[int, int]:
-    """Bring the files named in `sums` from `base_url` into `folder`; (files, bytes) fetched.
+) -> int:
+    """Download the files named in `sums` from `base_url` into `folder`; how many it fetched.
 
     sums : file name (with `/`, relative to both) -> hex SHA-256. None stands for the list of
         checksums itself, which nothing vouches for: it is only required to be such a list.
-    label : what the progress bar says.
+    label : text of the progress bar.
 
     One attempt follows another after 1, 2, 4, ... seconds, or after as long as the server's
     Retry-After asks. The first file that fails for good ends the whole. Raises SourceError; on
@@ -145,11 +145,11 @@ def fetch(
         if url.endswith(f"/{SUMS}"):
             read_sums(Path(output_file), SUMS)
 
-    def bring(name: str) -> int | None:
-        """Size of the file in bytes once it is fetched, or None if it was there and right."""
+    def download(name: str) -> bool:
+        """Fetch a file, unless it is there and right; whether it was fetched."""
         target, digest, url = folder / name, sums[name], hub.get_url(name)
         if target.is_file() and digest in (None, sha256(target)):
-            return None
+            return False
         if offline():
             raise SourceError(
                 "the file is not at hand, and ECGNET_OFFLINE forbids every request",
@@ -175,13 +175,13 @@ def fetch(
             raise SourceError(
                 "the file cannot be written", file=name, found=error.strerror, remedy=remedy
             ) from error
-        return target.stat().st_size
+        return True
 
     pooch.get_logger().setLevel("WARNING")  # else one line per file, over the progress bar
     hub = pooch.create(folder, base_url, registry=dict(sums))
     hub.retry_if_failed = min(_BODIES, patience.attempts) - 1
     retry = PoliteRetry(patience.attempts - 1, status_forcelist=_BUSY, raise_on_status=False)
-    sizes, pool = [], ThreadPoolExecutor(JOBS)
+    fetched, pool = 0, ThreadPoolExecutor(JOBS)
     with requests.Session() as session, tqdm(total=len(sums), desc=label, unit="file") as bar:
         for scheme in ("https://", "http://"):
             adapter = requests.adapters.HTTPAdapter(pool_maxsize=JOBS, max_retries=retry)
@@ -191,13 +191,13 @@ def fetch(
         try:
             for headers in (False, True):
                 names = [name for name in sums if name.endswith(".hea") == headers]
-                for size in pool.map(bring, names):
-                    sizes += [] if size is None else [size]
+                for new in pool.map(download, names):
+                    fetched += new
                     bar.update()
         finally:
             stop.set()  # on an error or Ctrl-C the other threads leave at their next chunk
             pool.shutdown(cancel_futures=True)
-    return len(sizes), sum(sizes)
+    return fetched
 
 
 def _reason(error: Exception, patience: Patience) -> str:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from ecgnet_lib.datasets.catalogue import SOURCES, Source
 from ecgnet_lib.datasets.download import SUMS, Patience, fetch, offline, read_sums, sha256
@@ -24,8 +25,7 @@ _QUICK = Patience(attempts=1, connect_s=3.0, read_s=10.0)  # is there a network 
 _UNASKED_MB = 100  # the most that a page fetches without having been told to
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """The source that a page reads: its folder (None if simulated), and a sentence that says so."""
 
     name: str
@@ -33,14 +33,12 @@ class Choice:
     note: str
 
 
-@dataclass(frozen=True)
-class Got:
+class Got(NamedTuple):
     """What `get` did: where the files are, how many belong there, how many of them it fetched."""
 
     folder: Path
     files: int
     fetched: int
-    size_mb: float
 
 
 @dataclass
@@ -105,10 +103,15 @@ def locate(name: str) -> Path:
         raise SourceError(f"{name!r} is made, not stored", remedy="choose it as the data of a page")
     for folder, _, _ in _places(source):
         return folder
-    raise SourceError(
-        f"the source {name!r} is not at hand",
+    raise _absent(source)
+
+
+def _absent(source: Source, fs_hz: float = 100) -> SourceError:
+    get_it = f"data get {source.name}" + (f" --fs-hz {fs_hz:g}" if fs_hz > 100 else "")
+    return SourceError(
+        f"the source {source.name!r} is not at hand",
         expected=f"recordings in ECGNET_DATA or data/, in the folder {source.folder!r}",
-        remedy=f"python -m ecgnet_lib data get {name}, or name a copy with ECGNET_DATA",
+        remedy=f"python -m ecgnet_lib {get_it}, or name a copy with ECGNET_DATA",
     )
 
 
@@ -209,8 +212,8 @@ def get(name: str, fs_hz: float = 100, *, patience: Patience | None = None) -> G
         for file, digest in sums.items()
         if file.startswith(source.keep) and not file.startswith(other_rate)
     }
-    fetched, size = fetch(sums, source.url, folder, label=name, patience=patience)
-    return Got(folder, len(sums), fetched, size / 1e6)
+    fetched = fetch(sums, source.url, folder, label=name, patience=patience)
+    return Got(folder, len(sums), fetched)
 
 
 def choose(dataset: str = "auto", fs_hz: float = 100) -> Choice:
@@ -254,19 +257,12 @@ def _named(source: Source, fs_hz: float) -> Choice:
     """`choose` for a source that the reader named."""
     if not source.folder:
         return Choice(source.name, None, "SIMULATED ECGs, as asked for.")
-    held = next(_places(source, fs_hz), None)
-    incomplete = held is None or not (held[1] or held[2] >= source.recordings)
-    if incomplete and source.size_mb <= _UNASKED_MB:
+    _, mirror, n = next(_places(source, fs_hz), (None, False, 0))
+    if not mirror and n < source.recordings and source.size_mb <= _UNASKED_MB:
         get(source.name, fs_hz)
-        held = next(_places(source, fs_hz), None)
-    if held is not None:
-        folder, mirror, n = held
+    for folder, mirror, n in _places(source, fs_hz):
         return Choice(source.name, folder, _note(source, n, mirror))
-    locate(source.name)  # says how to get it
-    raise SourceError(
-        f"the source {source.name!r} is not at hand at {fs_hz:g} Hz",
-        remedy=f"python -m ecgnet_lib data get {source.name} with that sampling rate",
-    )
+    raise _absent(source, fs_hz)
 
 
 # Checking

@@ -32,16 +32,16 @@ MAX_IMPORT_LINES = 8
 BUDGET = {
     "top": 450,
     "simulation": 970,  # target 950
-    "datasets": 2620,  # target 1900
+    "datasets": 2160,  # target 1900
     "measurements": 360,
-    "denoising": 940,  # target 900
+    "denoising": 900,
     "network": 1350,
     "training": 750,
-    "evaluation": 1360,  # target 1300
-    "figures": 1780,  # target 1450
-    "experiments": 1580,  # target 1250
-    "bench": 770,  # target 600
-    "press": 2530,  # target 2400, and glance.py
+    "evaluation": 1310,  # target 1300
+    "figures": 1570,  # target 1450
+    "experiments": 1560,  # target 1250
+    "bench": 600,
+    "press": 2520,  # target 2400
 }
 FLOOR = {room: floor for floor, room in enumerate([*BUDGET, "__main__"])}
 FLOOR["bench"] = FLOOR["experiments"]  # side by side

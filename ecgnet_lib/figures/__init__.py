@@ -28,8 +28,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "class_counts",
             "compared",
             "confusion_matrix",
-            "cover_leakage",
-            "cover_rebuilt",
             "deletion_curves",
             "f1_by_protocol",
             "net_benefit",

@@ -26,8 +26,8 @@ def run() -> list[Row]:
 
 def held_out(count: int) -> tuple[np.ndarray, str]:
     """(count, 12, 5000) at 500 Hz: PTB-XL fold 10 if at hand, else virtual patients; and which."""
-    from ecgnet_lib.datasets.local import locate
-    from ecgnet_lib.datasets.records import read_many, standard
+    from ecgnet_lib.datasets.records import read, standard
+    from ecgnet_lib.datasets.sources import locate
     from ecgnet_lib.datasets.tables import ptbxl_table
 
     try:
@@ -42,9 +42,7 @@ def held_out(count: int) -> tuple[np.ndarray, str]:
         patients = [mixed[i % len(mixed)] for i in range(count)]
         return simulate(patients, fs_hz=500, seed=10).signals, "virtual patients"
     rows = np.random.default_rng(10).permutation(len(table))[:count]
-    signals, _ = read_many(
-        [root / file for file in table["file"].iloc[rows]], standard, strict=True
-    )
+    signals = [standard(read(root / file)) for file in table["file"].iloc[rows]]
     return np.stack(signals), "PTB-XL, fold 10"
 
 

@@ -16,12 +16,6 @@ from ecgnet_lib.paths import CACHE
 SIMULATED_PATIENTS = 600
 WINDOW_S = 10.0
 LAST_OF_500 = 500  # the subset `ptbxl-500` holds ecg_id 1 to 500
-_TABLES = {
-    "ptbxl": tables.ptbxl_table,
-    "ptbxl-500": tables.ptbxl_table,
-    "ludb": tables.ludb_table,
-    "challenge-2021": tables.challenge_table,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +71,7 @@ def load(dataset: str = "auto", fs_hz: int = 100) -> Dataset:
     choice = sources.choose(dataset, fs_hz)
     if choice.root is None:
         return _simulated(choice, fs_hz)
-    labelled = _TABLES[choice.name](choice.root)
+    labelled = tables.READERS[choice.name](choice.root)
     table = labelled.table
     if choice.name == "ptbxl-500":
         ids = table.index.str.rpartition("/").get_level_values(2).astype(int)

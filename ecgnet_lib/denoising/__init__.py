@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     ["apply", "compare", "daubechies", "morlet", "noise"],
     {
-        "apply": ["denoised", "middle_crops"],
+        "apply": ["denoised", "denoised_archive", "middle_crops"],
         "compare": ["harm_table", "methods", "quality_table"],
         "daubechies": [
             "PAPER_BAND_HZ",

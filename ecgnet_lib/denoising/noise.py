@@ -51,8 +51,8 @@ def nstdb(fs_hz: float, channel: int) -> dict[str, np.ndarray]:
     Takes the 30 s excerpt if a copy holds it, else the records bw, em and ma of the database.
     Raises SignalError for another channel, SourceError if neither is at hand or the file is broken.
     """
-    from ecgnet_lib.datasets.local import data_root, locate
     from ecgnet_lib.datasets.records import read, resample
+    from ecgnet_lib.datasets.sources import data_root, locate
 
     if channel not in (1, 2):
         raise SignalError("NSTDB has two channels", expected="1 or 2", found=channel)

@@ -1,8 +1,7 @@
-"""Risk: what a probability is worth, and what to do with it. Never a prognosis.
+"""Calibration, triage levels, conformal sets, net benefit, selective prediction. No prognosis.
 
-Everything that is fitted here is fitted on validation data: Platt scaling, the cuts of the triage
-levels, the thresholds of conformal sets. The truth is what a reader saw in the ECG; nobody knows
-what became of the patients.
+Platt scaling, triage cuts and the quantiles of conformal sets are fitted on validation data. The
+truth is a reader's diagnosis from the ECG; the databases do not hold what became of the patients.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ LOW_AT_MOST, HIGH_AT_LEAST = 0.05, 0.9  # shares of abnormal recordings that the
 def platt(truth: np.ndarray, p: np.ndarray) -> tuple[float, float] | None:
     """Return slope and intercept of Platt scaling; None with too few positives or negatives.
 
-    calibrated = sigmoid(slope * logit(p) + intercept), the likeliest for the validation data.
-    truth: (N,) in {0, 1}; p: (N,). As Platt (1999) we aim at (n + 1) / (n + 2) for the n
-    positives, and at 1 / (n + 2) for the n negatives, so that data which the network separates
-    perfectly do not ask for an infinite slope. Too few: under MIN_POSITIVES of either kind.
+    calibrated = sigmoid(slope * logit(p) + intercept), by maximum likelihood on validation data.
+    truth: (N,) in {0, 1}; p: (N,). As in Platt (1999) the targets are (n + 1) / (n + 2) for the n
+    positives and 1 / (n + 2) for the n negatives, so that the slope stays finite where the network
+    separates perfectly. Too few: under MIN_POSITIVES of either kind.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -39,7 +38,7 @@ def platt(truth: np.ndarray, p: np.ndarray) -> tuple[float, float] | None:
         return None
     target = np.where(y, (n_positive + 1) / (n_positive + 2), 1 / (n_negative + 2))
     x = _logit(p)
-    # scikit-learn knows no soft targets: each row counts as both, weighted by its target
+    # scikit-learn has no soft targets: each row counts as both classes, weighted by its target
     model = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(
         np.tile(x, 2)[:, None], np.repeat([1, 0], len(x)), np.concatenate([target, 1 - target])
     )
@@ -95,10 +94,10 @@ def ece(truth: np.ndarray, p: np.ndarray, bins: int = BINS) -> float:
 def noise_floor(
     p: np.ndarray, bins: int = BINS, draws: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """Return mean and 97.5 % point of the ECE that a perfectly calibrated network would have.
+    """Return mean and 97.5 % point of the ECE of a perfectly calibrated network.
 
-    It gives the same probabilities p (N,), and the truth is drawn from them again and again. An ECE
-    below the second number is no evidence of bad calibration.
+    Its probabilities are p (N,), and the truth is drawn from them `draws` times. An ECE below the
+    second number is no evidence of bad calibration.
     """
     p, rng = np.asarray(p, dtype=float), np.random.default_rng(seed)
     errors = [ece(rng.random(len(p)) < p, p, bins) for _ in range(draws)]
@@ -151,9 +150,10 @@ def observed_rates(
     for name in order:
         n, positives = int((groups == name).sum()), int(truth[groups == name].sum())
         low, high = wilson(positives, n)
-        rows[name] = {"n": n, "share": n / len(truth), "positives": positives,
-                      "rate": positives / n if n else np.nan, "low": low, "high": high}  # fmt: skip
-    return pd.DataFrame.from_dict(rows, orient="index")
+        rate, share = positives / n if n else np.nan, n / len(truth)
+        rows[name] = (n, share, positives, rate, low, high)
+    columns = ["n", "share", "positives", "rate", "low", "high"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
 def conformal_sets(
@@ -203,17 +203,17 @@ def decision_curve(truth: np.ndarray, p: np.ndarray, thresholds: np.ndarray) -> 
 def abstention(
     truth: np.ndarray, p: np.ndarray, counts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the share answered and the F1 among the answered, both (R, K), most sure first.
+    """Return the share answered and the F1 among the answered, both (R, K), by falling confidence.
 
-    The network answers "abnormal" where p >= 0.5 and is the surer the further p is from 0.5; the K
-    columns are its K distinct degrees of sureness. truth, p: (N,), calibrated; counts: (R, N), how
-    often each recording counts: ones, or `evaluate.patient_resamples`. F1 is NaN as long as there
-    is neither an abnormal recording nor an alarm.
+    The network answers "abnormal" where p >= 0.5; its confidence is |p - 0.5|, of which the K
+    columns are the distinct values. truth, p: (N,), calibrated; counts: (R, N), how often each
+    recording counts: ones, or `metrics.patient_resamples`. F1 is NaN as long as there is neither an
+    abnormal recording nor an alarm.
     """
     y, p = np.asarray(truth, bool), np.asarray(p, float)
-    sure = np.abs(p - 0.5)
-    order = np.argsort(-sure, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(sure[order]) != 0, True))  # ends of runs of ties
+    confidence = np.abs(p - 0.5)
+    order = np.argsort(-confidence, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(confidence[order]) != 0, True))  # ends of runs of ties
 
     def so_far(which: np.ndarray) -> np.ndarray:
         return (counts * which)[:, order].cumsum(1)[:, last]

@@ -5,8 +5,7 @@ Pages take two things from here: `record`, for values that others quote, and `sh
 
 import sys
 
-from ecgnet_lib.press.record import record
-from ecgnet_lib.press.source import show_source
+from ecgnet_lib.press.record import record, show_source
 
 __all__ = ["record", "show_source"]
 

@@ -7,13 +7,14 @@ not imported, so that this takes no time.
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 
 from ecgnet_lib import ROOMS
 from ecgnet_lib.press.book import Book
-from ecgnet_lib.press.keys import page_code
 
+QUOTED = re.compile(r"`(\w+\.\w+)")  # in prose, `datasets.load(name)`
 HEAD = """\
 # ecgnet_lib at a glance
 
@@ -66,11 +67,11 @@ def definition(package: Path, module: str, name: str) -> ast.AST | None:
 
 
 def used_on(book: Book) -> dict[str, list[str]]:
-    """Return {"room.name": pages whose code uses it}, the pages in the order of the book."""
+    """Return {"room.name": pages whose code or prose names it}, in the order of the book."""
     found: dict[str, list[str]] = {}
     for page in book.pages.values():
-        names = set()
-        for node in ast.walk(ast.parse(page_code(page))):
+        names = set(QUOTED.findall("".join(cell["source"] for cell in page.notebook["cells"])))
+        for node in ast.walk(ast.parse(page.source)):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 names.add(f"{node.value.id}.{node.attr}")
             elif isinstance(node, ast.ImportFrom):

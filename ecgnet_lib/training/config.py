@@ -33,15 +33,9 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        valid = {
-            "crops": self.crops >= 1,
-            "batch": self.batch >= 1,
-            "focal_gamma": self.focal_gamma >= 0,
-            "ema": 0 <= self.ema < 1,
-        }
-        if wrong := [f"{name} {getattr(self, name)}" for name in valid if not valid[name]]:
+        if min(self.crops, self.batch) < 1 or self.focal_gamma < 0 or not 0 <= self.ema < 1:
             expected = "crops and batch from 1, focal_gamma from 0, ema in [0, 1)"
-            raise ConfigError("wrong training settings", expected=expected, found=", ".join(wrong))
+            raise ConfigError("wrong training settings", expected=expected, found=self)
 
     def to_dict(self) -> dict:
         """Return plain values for JSON."""

@@ -50,7 +50,7 @@ def test_a_recording_that_cannot_be_read_is_listed_and_its_row_left_out(
 def test_without_data_or_network_patients_are_simulated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ECGNET_DATA", raising=False)
     monkeypatch.setenv("ECGNET_OFFLINE", "1")
-    monkeypatch.setattr("ecgnet_lib.datasets.local.DATA", Path("nowhere"))
+    monkeypatch.setattr("ecgnet_lib.datasets.sources.DATA", Path("nowhere"))
     data = datasets.load()
     assert data.name == "simulated"
     assert "SIMULATED" in data.note

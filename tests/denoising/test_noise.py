@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from ecgnet_lib.datasets import local
+from ecgnet_lib.datasets import sources
 from ecgnet_lib.denoising import noise
 from ecgnet_lib.denoising.compare import harm_table, quality_table
 from ecgnet_lib.errors import SignalError, SourceError
@@ -28,7 +28,7 @@ def beats_at(times_s: list[float], fs_hz: float = 500, seconds: float = 10.0) ->
 def excerpt(tmp_path, monkeypatch):
     """A copy that holds a noise excerpt whose values are known: steps of a ramp, gain 200."""
     monkeypatch.setenv("ECGNET_DATA", str(tmp_path))
-    monkeypatch.setattr(local, "DATA", tmp_path / "none")
+    monkeypatch.setattr(sources, "DATA", tmp_path / "none")
     file = tmp_path / noise.EXCERPT
     file.parent.mkdir()
     t = np.arange(10_800) / 360
@@ -54,7 +54,7 @@ def test_excerpt_is_read_in_mv_by_channel_at_the_rate(excerpt, fs_hz):
 
 def test_without_nstdb_noise_is_simulated_and_the_note_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("ECGNET_DATA", str(tmp_path))
-    monkeypatch.setattr(local, "DATA", tmp_path / "none")
+    monkeypatch.setattr(sources, "DATA", tmp_path / "none")
     with pytest.raises(SourceError, match="nstdb"):
         noise.nstdb(FS, 1)
     tracks, note = noise.choose_noise(FS)

@@ -121,8 +121,8 @@ def test_sums_over_tokens_leads_and_time() -> None:
     assert tokens.shape == (2, 12, 4) and tokens[1, 3, 2] == values[1, 3, 20:30].sum()
     assert explain.units_of(tokens, "cells").shape == (2, 48)
     np.testing.assert_array_equal(explain.units_of(tokens, "leads"), values.sum(2))
-    np.testing.assert_array_equal(explain.units_of(tokens, "tokens")[:, 1],
-                                  values[..., 10:20].sum((1, 2)))  # fmt: skip
+    by_token = explain.units_of(tokens, "tokens")
+    np.testing.assert_array_equal(by_token[:, 1], values[..., 10:20].sum((1, 2)))
     with pytest.raises(ConfigError, match="unknown form"):
         explain.units_of(tokens, "beats")
 

@@ -204,8 +204,8 @@ def test_conformal_sets_follow_the_quantile(by_class: bool) -> None:
 
 
 def test_equal_probabilities_are_in_the_same_sets() -> None:
-    """1 - (1 - p) is not always p; the score of the 19th of 20 normals must still count as equal."""
-    truth, p = np.repeat([False, True], 20), np.repeat([0.1, 0.93, 0.99], [10, 10, 20])
+    """1 - (1 - 0.1) is less than 0.1, but the 19th of 20 normal scores must count as equal."""
+    truth, p = np.repeat([False, True], 20), np.repeat([0.05, 0.1, 0.99], [10, 10, 20])
     sets = conformal_sets(truth, 1 - (1 - p), p, alpha=0.1, by_class=True)
     assert sets[:20].tolist() == [[True, False]] * 20
 
@@ -278,8 +278,8 @@ def test_abstention_of_a_network_that_errs_where_it_is_unsure() -> None:
 def every_figure() -> dict:
     truth, p = sample(300)
     rates = observed_rates(np.where(p < 0.3, "low", "high"), truth)  # nothing is medium
-    errors = pd.DataFrame({"before": [0.1, 0.04], "after": [0.02, 0.03], "floor_high": [0.03] * 2},
-                          index=["abnormal", "MI"])  # fmt: skip
+    errors = pd.DataFrame({"before": [0.1, 0.04], "after": [0.02, 0.03], "floor_high": 0.03})
+    errors.index = ["abnormal", "MI"]
     curve = decision_curve(truth, p, np.linspace(0.05, 0.8, 20))
     counts = np.vstack([np.ones((1, 300), int), patient_resamples(np.arange(300), 20, seed=0)])
     return {

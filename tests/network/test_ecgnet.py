@@ -19,8 +19,7 @@ from ecgnet_lib.network.ecgnet import (
     predict,
 )
 
-SMALL = ModelConfig(channels=8, cbam_reduction=4, gat_heads=2, width=16, tst_heads=2, d_ff=32,
-                    tst_layers=1, stem_layers=1)  # fmt: skip
+SMALL = ModelConfig(channels=8, width=16, d_ff=32, tst_layers=1, stem_layers=1)
 
 
 def closed_form(c: ModelConfig) -> int:
@@ -38,11 +37,14 @@ def closed_form(c: ModelConfig) -> int:
 
 
 VARIANTS = [
-    ModelConfig(), SMALL, dataclasses.replace(SMALL, cbam=False),
-    dataclasses.replace(SMALL, gat="v1"), dataclasses.replace(SMALL, gat="none"),
+    ModelConfig(),
+    SMALL,
+    dataclasses.replace(SMALL, cbam=False),
+    dataclasses.replace(SMALL, gat="v1"),
+    dataclasses.replace(SMALL, gat="none"),
     dataclasses.replace(SMALL, tst=False),
     dataclasses.replace(SMALL, graph="all", head="softmax", graph_tokens=1),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("config", VARIANTS)
@@ -70,7 +72,7 @@ def test_each_graph_averages_its_tokens_and_adds_one_message_to_all(tokens: int)
         want.append(part + message.unsqueeze(2))
     torch.testing.assert_close(model.attend_leads(h, None, None), torch.cat(want, 2))
     torch.testing.assert_close(model.attend_leads(h, None, maps), torch.cat(want, 2))
-    torch.testing.assert_close(maps["leads"].sum(-1), torch.ones(2, len(want), 2, 12))
+    torch.testing.assert_close(maps["leads"].sum(-1), torch.ones(2, len(want), 4, 12))
 
 
 def test_default_is_light() -> None:
@@ -107,9 +109,11 @@ def test_maps_have_the_documented_shapes() -> None:
     *logits, maps = model(x, return_maps=True)
     shapes = {name: tuple(value.shape) for name, value in maps.items()}
     assert shapes == {
-        "channel": (2, 12, 8), "temporal": (2, 12, 100), "leads": (2, 10, 2, 12, 12),
-        "tokens": (2, 1, 2, 100, 100),
-    }  # fmt: skip
+        "channel": (2, 12, 8),
+        "temporal": (2, 12, 100),
+        "leads": (2, 10, 4, 12, 12),
+        "tokens": (2, 1, 4, 100, 100),
+    }
     torch.testing.assert_close(logits[0], model(x)[0])
 
 

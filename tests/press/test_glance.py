@@ -69,8 +69,9 @@ def test_public_names_are_explained_and_used(book: Book, tmp_path: Path) -> None
     assert unexplained(copy) == unused(book, copy) == ["simulation.nobody"]
 
 
-def test_a_page_counts_for_what_its_code_names() -> None:
+def test_a_page_counts_for_what_its_code_and_prose_name() -> None:
     code = "from ecgnet_lib.press import record\nx = datasets.load('a').table, network.cbam.CBAM"
-    page = SimpleNamespace(name="01_a", code=[{"source": code}])
+    cells = [{"source": "See `denoising.denoise(x)`, not figures.show."}, {"source": code}]
+    page = SimpleNamespace(name="01_a", source=code, notebook={"cells": cells})
     used = glance.used_on(SimpleNamespace(pages={"01_a": page}))
-    assert set(used) == {"press.record", "datasets.load", "network.cbam"}
+    assert set(used) == {"press.record", "datasets.load", "network.cbam", "denoising.denoise"}

@@ -101,10 +101,9 @@ def test_a_page_for_the_browser_runs_with_what_the_browser_has(
     there = f"{contents}{os.pathsep}{browser}"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ECGNET")}
     environment |= {"PYTHONPATH": there, "MPLBACKEND": "agg", "HOME": str(contents)}
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", RUN, page.name],
-        cwd=contents, env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+    command = [sys.executable, "-S", "-c", RUN, page.name]
+    options = {"cwd": contents, "env": environment, "capture_output": True, "text": True}
+    done = subprocess.run(command, **options)
     assert done.returncode == 0, done.stderr[-2000:] + done.stdout[-2000:]
     used = {path.parent.name for path in contents.rglob("__pycache__")}
     assert "ecgnet_lib" in used or sys.dont_write_bytecode  # the library beside the page

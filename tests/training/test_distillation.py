@@ -14,8 +14,7 @@ from ecgnet_lib.training.distillation import features_of_all, out_of_bag_soft_la
 from ecgnet_lib.training.loop import Labels, TrainConfig, fit
 from ecgnet_lib.training.loss import distillation_loss
 
-TINY = ModelConfig(channels=8, cbam_reduction=4, gat_heads=2, width=16, tst_heads=2, d_ff=32,
-                   tst_layers=1, stem_layers=1, dropout=0.0)  # fmt: skip
+TINY = ModelConfig(channels=8, width=16, d_ff=32, tst_layers=1, stem_layers=1, dropout=0.0)
 
 
 def labels_from(abnormal: np.ndarray, known: np.ndarray | None = None) -> Labels:

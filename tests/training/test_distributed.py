@@ -20,8 +20,7 @@ from ecgnet_lib.network.ecgnet import FoundationalECGNet, ModelConfig
 from ecgnet_lib.training.distributed import ProcessGroup, process_group
 from ecgnet_lib.training.loop import Labels, TrainConfig, fit
 
-TINY = ModelConfig(channels=8, cbam_reduction=4, gat_heads=2, width=16, tst_heads=2, d_ff=32,
-                   tst_layers=1, stem_layers=1, dropout=0.0)  # fmt: skip
+TINY = ModelConfig(channels=8, width=16, d_ff=32, tst_layers=1, stem_layers=1, dropout=0.0)
 
 
 class WithoutBatchNorm(nn.Module):

@@ -102,6 +102,24 @@ def bars(values: Mapping[str, float], xlabel: str, *, form: str = ".2f", title: 
     return titled(fig, title, f"{xlabel}: {alt}.")
 
 
+def dot_table(
+    table: pd.DataFrame, metrics: Sequence[str], xlabel: str = "", n: str = ""
+) -> pd.DataFrame:
+    """Return the table of `whiskers` with one line a dot: row, kind, panel, value, low, high."""
+    flat = table.reset_index(names=None if "row" in (*table, *table.index.names) else "row")
+    flat["kind"] = flat.get("kind", "")
+    if n:
+        flat["row"] = [f"{row} (n = {k:,.0f})" for row, k in zip(flat["row"], flat[n], strict=True)]
+    parts = []
+    for m in metrics:
+        part = flat.rename(columns={m: "value", f"{m}_low": "low", f"{m}_high": "high"})
+        part["panel"] = part.get("panel", "" if xlabel else METRIC_NAMES.get(m, f"{m} (0 to 1)"))
+        if "estimable" in part:
+            part["value"] = part["value"].where(part["estimable"].astype(bool))
+        parts.append(part[["row", "kind", "panel", "value", "low", "high"]])
+    return pd.concat(parts)
+
+
 def whiskers(
     table: pd.DataFrame,
     value: str | Sequence[str] = "value",
@@ -131,19 +149,7 @@ def whiskers(
     kinds, by row. lines: where dashed vertical lines stand, in all panels or by panel; line_name:
     what they are. sound: the rows on blue ground, if others leak. numbers: write the values.
     """
-    metrics = [value] if isinstance(value, str) else list(value)
-    flat = table.reset_index(names=None if "row" in (*table, *table.index.names) else "row")
-    flat["kind"] = flat.get("kind", "")
-    if n:
-        flat["row"] = [f"{row} (n = {k:,.0f})" for row, k in zip(flat["row"], flat[n], strict=True)]
-    parts = []
-    for m in metrics:
-        part = flat.rename(columns={m: "value", f"{m}_low": "low", f"{m}_high": "high"})
-        part["panel"] = part.get("panel", "" if xlabel else METRIC_NAMES.get(m, f"{m} (0 to 1)"))
-        if "estimable" in part:
-            part["value"] = part["value"].where(part["estimable"].astype(bool))
-        parts.append(part[["row", "kind", "panel", "value", "low", "high"]])
-    dots = pd.concat(parts)
+    dots = dot_table(table, [value] if isinstance(value, str) else value, xlabel, n)
     rows, kinds, panels = (list(dots[name].unique()) for name in ("row", "kind", "panel"))
     looks = looks or dict(zip(kinds, LOOKS, strict=False))
     lines = lines if isinstance(lines, Mapping) else dict.fromkeys(panels, lines)
@@ -159,9 +165,8 @@ def whiskers(
         text = f"{x:.{digits}f}"
         if np.isnan(x):
             text, across = "not estimable", ax.get_yaxis_transform()
-            ax.text(
-                0.5, y, text, fontsize=7.5, color=GREY, transform=across, ha="center", va="center"
-            )
+            look = {"color": GREY, "fontsize": 7.5, "ha": "center", "va": "center"}
+            ax.text(0.5, y, text, transform=across, **look)
         else:
             ax.plot([low, high], [y, y], color=colour, linewidth=2)
             (handles[kind],) = ax.plot(x, y, mark, color=colour, markersize=6)
@@ -192,6 +197,9 @@ def whiskers(
         fig.legend(handles.values(), handles, loc="outside lower right", ncols=len(handles))
     words = "; ".join(f"{row}: {', '.join(found)}" for row, found in alt.items())
     words = words.replace("-\n", "-").replace("\n", " ")
+    if line_name:
+        dashed = sorted({x for found in lines.values() for x in found})
+        words += f". Dashed: {line_name}, at {', '.join(f'{x:g}' for x in dashed)}"
     what = what or xlabel or ", ".join(panel.split(" (")[0] for panel in panels)
     return titled(fig, title, f"{what}, with 95 % intervals. {words}.")
 

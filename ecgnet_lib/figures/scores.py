@@ -102,6 +102,24 @@ def bars(values: Mapping[str, float], xlabel: str, *, form: str = ".2f", title: 
     return titled(fig, title, f"{xlabel}: {alt}.")
 
 
+def dot_table(
+    table: pd.DataFrame, metrics: Sequence[str], xlabel: str = "", n: str = ""
+) -> pd.DataFrame:
+    """Return the table of `whiskers` with one line a dot: row, kind, panel, value, low, high."""
+    flat = table.reset_index(names=None if "row" in (*table, *table.index.names) else "row")
+    flat["kind"] = flat.get("kind", "")
+    if n:
+        flat["row"] = [f"{row} (n = {k:,.0f})" for row, k in zip(flat["row"], flat[n], strict=True)]
+    parts = []
+    for m in metrics:
+        part = flat.rename(columns={m: "value", f"{m}_low": "low", f"{m}_high": "high"})
+        part["panel"] = part.get("panel", "" if xlabel else METRIC_NAMES.get(m, f"{m} (0 to 1)"))
+        if "estimable" in part:
+            part["value"] = part["value"].where(part["estimable"].astype(bool))
+        parts.append(part[["row", "kind", "panel", "value", "low", "high"]])
+    return pd.concat(parts)
+
+
 def whiskers(
     table: pd.DataFrame,
     value: str | Sequence[str] = "value",
@@ -131,23 +149,12 @@ def whiskers(
     kinds, by row. lines: where dashed vertical lines stand, in all panels or by panel; line_name:
     what they are. sound: the rows on blue ground, if others leak. numbers: write the values.
     """
-    metrics = [value] if isinstance(value, str) else list(value)
-    flat = table.reset_index(names=None if "row" in (*table, *table.index.names) else "row")
-    flat["kind"] = flat.get("kind", "")
-    if n:
-        flat["row"] = [f"{row} (n = {k:,.0f})" for row, k in zip(flat["row"], flat[n], strict=True)]
-    parts = []
-    for m in metrics:
-        part = flat.rename(columns={m: "value", f"{m}_low": "low", f"{m}_high": "high"})
-        part["panel"] = part.get("panel", "" if xlabel else METRIC_NAMES.get(m, f"{m} (0 to 1)"))
-        if "estimable" in part:
-            part["value"] = part["value"].where(part["estimable"].astype(bool))
-        parts.append(part[["row", "kind", "panel", "value", "low", "high"]])
-    dots = pd.concat(parts)
+    dots = dot_table(table, [value] if isinstance(value, str) else value, xlabel, n)
     rows, kinds, panels = (list(dots[name].unique()) for name in ("row", "kind", "panel"))
     looks = looks or dict(zip(kinds, LOOKS, strict=False))
     lines = lines if isinstance(lines, Mapping) else dict.fromkeys(panels, lines)
-    fig = Figure(figsize=size_in or (WIDTH_IN, 1.1 + 0.3 * len(rows)), layout="constrained")
+    height = 1.2 + 0.3 * bool(line_name or len(kinds) > 1) + (0.27 + 0.03 * len(kinds)) * len(rows)
+    fig = Figure(figsize=size_in or (WIDTH_IN, height), layout="constrained")
     axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     alt: dict[str, list[str]] = {row: [] for row in rows}
     handles = {}
@@ -158,9 +165,8 @@ def whiskers(
         text = f"{x:.{digits}f}"
         if np.isnan(x):
             text, across = "not estimable", ax.get_yaxis_transform()
-            ax.text(
-                0.5, y, text, fontsize=7.5, color=GREY, transform=across, ha="center", va="center"
-            )
+            look = {"color": GREY, "fontsize": 7.5, "ha": "center", "va": "center"}
+            ax.text(0.5, y, text, transform=across, **look)
         else:
             ax.plot([low, high], [y, y], color=colour, linewidth=2)
             (handles[kind],) = ax.plot(x, y, mark, color=colour, markersize=6)
@@ -182,14 +188,20 @@ def whiskers(
         ax.locator_params(axis="x", nbins=4 if len(panels) > 1 else 6)
     axes[0].set(yticks=range(len(rows)), yticklabels=rows, ylabel=ylabel)
     axes[0].set_ylim(len(rows) - 0.5, -0.5)
-    if xlabel:
-        axes[0].set_xlabel(xlabel) if len(axes) == 1 else fig.supxlabel(xlabel, fontsize=9)
+    if len(xlabel) > 80 // len(axes):
+        fig.supxlabel(xlabel, fontsize=9)
+    for ax in axes if 0 < len(xlabel) <= 80 // len(axes) else ():
+        ax.set_xlabel(xlabel)
     handles.pop("", None)
     if handles:
         fig.legend(handles.values(), handles, loc="outside lower right", ncols=len(handles))
     words = "; ".join(f"{row}: {', '.join(found)}" for row, found in alt.items())
     words = words.replace("-\n", "-").replace("\n", " ")
-    return titled(fig, title, f"{what or xlabel or 'values'}, with 95 % intervals. {words}.")
+    if line_name:
+        dashed = sorted({x for found in lines.values() for x in found})
+        words += f". Dashed: {line_name}, at {', '.join(f'{x:g}' for x in dashed)}"
+    what = what or xlabel or ", ".join(panel.split(" (")[0] for panel in panels)
+    return titled(fig, title, f"{what}, with 95 % intervals. {words}.")
 
 
 def compared(rows: Mapping[str, dict], against: str, *, title: str = "") -> Figure:
@@ -232,8 +244,8 @@ def f1_by_protocol(
     table = pd.concat(tables, names=["kind", "row", "panel"])
     text = {"title": title, "xlabel": "F1 (0 to 1)", "ylabel": "protocol (blue ground: sound)"}
     lines = {name: [reported[name]] for name in names if name in reported}
-    text |= {"xlim": (0, 1.03), "line_name": "the paper"}
-    return whiskers(table, "f1", sound=sound, lines=lines, **text)
+    text |= {"what": f"F1 by protocol (sound: {'; '.join(sound)})", "line_name": "the paper"}
+    return whiskers(table, "f1", sound=sound, lines=lines, xlim=(0, 1.03), **text)
 
 
 def cover_rebuilt(comparison: Mapping) -> Figure:
@@ -402,7 +414,7 @@ def net_benefit(curves: Mapping[str, pd.DataFrame], *, title: str = "") -> Figur
     ax.plot(t, table["all"], color=GREY, linewidth=1, label="look at all")
     ax.plot(t, table["none"], color=INK, linewidth=1, label="look at none")
     ax.set(xlim=(t[0], t[-1]), ylim=(-0.15 * top, 1.08 * top), ylabel="net benefit (per recording)")
-    ax.set_xlabel("threshold: chance of abnormal from which on somebody looks (0 to 1)")
+    ax.set_xlabel("threshold probability of abnormal (0 to 1)")
     ax.grid()
     ax.legend()
     better = {

@@ -236,6 +236,7 @@ def test_whiskers_tell_panels_and_kinds_apart():
     assert len(grounds) == 2 and to_rgb(grounds[1]) == to_rgb("#eef4f9") != to_rgb(grounds[0])
     assert [text.get_text() for text in fig.legends[0].texts] == ["a", "b", "limit"]
     assert "y: right a 10.00 (-1.00 to 99.00)" in fig.get_label()
+    assert fig.get_label().endswith("Dashed: limit, at 5.")
 
 
 def part(value: float, half: float = 0.1) -> dict[str, float]:

@@ -95,13 +95,13 @@ def cover(book: Book, made: Path) -> bytes:
     key = f"% {hashlib.sha256(used.encode()).hexdigest()}\n"
     if made.is_file() and (text := made.read_text(encoding="utf-8")).startswith(key):
         return text.encode()
-    from ecgnet_lib.figures import scores, style  # they draw, and so take a second
+    from ecgnet_lib import figures  # which takes a second
 
-    figures = [
-        scores.cover_rebuilt(results.load_result("comparison.json")),
-        scores.cover_leakage(results.load_result("leakage.json")),
+    drawn = [
+        figures.cover_rebuilt(results.load_result("comparison.json")),
+        figures.cover_leakage(results.load_result("leakage.json")),
     ]
-    images = "\n".join(style.picture(figure)._repr_html_() for figure in figures)
+    images = "\n".join(figures.style.picture(figure)._repr_html_() for figure in drawn)
     return f'{key}```{{raw}} html\n<div class="cover">\n{images}\n</div>\n```\n'.encode()
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from ecgnet_lib.bench import high_water_mb
 from ecgnet_lib.errors import PageError
 from ecgnet_lib.files import write_if_new
 from ecgnet_lib.press.pages import Page, code_cells, tags
@@ -195,6 +194,17 @@ def kernel_report() -> None:
         "peak_mb": round(high_water_mb()),
     }
     display({"application/json": report}, raw=True)
+
+
+def high_water_mb() -> float:
+    """Return the most resident memory that this process ever had, in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux: there `getrusage` also counts the process that started this one
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(fields["VmHWM"].split()[0]) * 1024 / 1e6
+    import resource  # not on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes on macOS
 
 
 def code_state(root: Path) -> str:

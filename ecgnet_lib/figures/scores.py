@@ -59,7 +59,7 @@ COVER_PROTOCOLS = {
     "patient": "patient-\ndisjoint",
     "record": "split by\nrecording",
     "windows": "split by\nwindow",
-    "overlapping windows": "by overlapping\nwindow",
+    "overlapping windows": "overlapping\nwindows",
 }
 
 

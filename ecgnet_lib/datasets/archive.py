@@ -182,7 +182,7 @@ class Archive:
 
 
 def _facts(signal: np.ndarray, fs_hz: float) -> dict:
-    """What the table says about a recording of 12 leads, (12, T) mV as recorded."""
+    """The row of the table for a recording of 12 leads, (12, T) mV as recorded."""
     notes = "; ".join(problems(signal, fs_hz))
     return {"fs_hz": fs_hz, "seconds": signal.shape[1] / fs_hz, "problems": notes}
 

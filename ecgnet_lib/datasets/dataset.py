@@ -56,7 +56,7 @@ class Dataset:
         return f'<div class="admonition {kind}">{title}<p>{text}</p></div>'
 
     def _said(self) -> tuple[str, ...]:
-        if self.name == "simulated":  # a warning that nobody can overlook
+        if self.name == "simulated":  # shown as a warning
             return "Simulated data.", self.note, "No ECG of a real person was used."
         return "Data of this page.", self.note
 
@@ -64,8 +64,8 @@ class Dataset:
 def load(dataset: str = "auto", fs_hz: int = 100) -> Dataset:
     """Choose a source as `sources.choose` does, read its table, and open its archive.
 
-    All recordings go through one resampler, from the best rate at hand: a mixture of two would be a
-    mark by which to tell them apart. The archive is built once, under `build/cache/`. Raises
+    All recordings go through one resampler, from the best rate at hand: a network could
+    learn the difference of two. The archive is built once, under `build/cache/`. Raises
     SourceError, LabelError or RecordingError.
     """
     choice = sources.choose(dataset, fs_hz)
@@ -78,7 +78,7 @@ def load(dataset: str = "auto", fs_hz: int = 100) -> Dataset:
         table = table[ids <= LAST_OF_500]
     files = {name: choice.root / f"{file}.hea" for name, file in table["file"].items()}
     archive = Archive.of(files, fs_hz, CACHE, seconds=WINDOW_S)
-    here = f"{choice.root}/"  # a page tells which file, not where on this computer
+    here = f"{choice.root}/"  # a page names the file, not its folder on this computer
     refused = [
         *labelled.refused,
         *((r.name, r.reason.replace(here, "")) for r in archive.refused),

@@ -1,8 +1,8 @@
 """Fetch files over HTTP and check them: many at once, in whole files, or an error that says why.
 
 pooch writes a file under a temporary name, compares its SHA-256 and renames it: a file that stands
-under its own name is whole and right. It is never asked for again, so that an interrupted download
-goes on where it stopped. urllib3 asks again where a server is busy or cannot be reached.
+under its own name is whole and right. It is not requested again, so that an interrupted download
+goes on where it stopped. urllib3 repeats a request when a server is busy or cannot be reached.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ecgnet_lib.errors import SourceError
 
 SUMS = "SHA256SUMS.txt"  # the name under which PhysioNet publishes a database's checksums
 JOBS = 8  # files at once
-_BODIES = 3  # times that a file is asked for which breaks off, stalls or arrives damaged
+_BODIES = 3  # attempts for a file that breaks off, stalls or arrives damaged
 _BUSY = (408, 425, 429, 500, 502, 503, 504)  # the server may answer otherwise later
 _SUMS_LINE = re.compile(r"([0-9a-fA-F]{64})[ \t]+\*?(\S.*)")
 
@@ -34,7 +34,7 @@ class Patience:
     connect_s: float = 10.0
     read_s: float = 30.0  # without a single byte: then the download counts as stalled
     first_wait_s: float = 1.0  # before the second attempt; doubles with each attempt
-    longest_wait_s: float = 120.0  # a server that asks for more is not waited for
+    longest_wait_s: float = 120.0  # a server that demands a longer wait counts as failed
 
 
 class _NoFileError(Exception):
@@ -125,7 +125,7 @@ def fetch(
                 raise _NoFileError
 
     def stream(url: str, output_file: str, hub: pooch.Pooch) -> None:
-        """Write `url` into pooch's temporary file; what breaks off here, pooch asks for again."""
+        """Write `url` into pooch's temporary file; pooch repeats a request that breaks off."""
         times = (patience.connect_s, patience.read_s)
         try:
             if stop.is_set():
@@ -201,7 +201,7 @@ def fetch(
 
 
 def _reason(error: Exception, patience: Patience) -> str:
-    """Why no file came, in words; what requests says holds pools, ports and reprs."""
+    """Why the download failed, in words; the messages of requests hold pools, ports, reprs."""
     from requests import exceptions
 
     if "Read timed out" in str(error):

@@ -37,7 +37,7 @@ class Recording:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Leads to be wary of, see `problems`."""
+        """Leads that are flat, saturated or incomplete, see `problems`."""
         return problems(self.signal, self.fs_hz, self.leads)
 
 

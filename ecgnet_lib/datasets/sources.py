@@ -22,11 +22,11 @@ from ecgnet_lib.paths import DATA
 LISTS = DATA  # our own lists of checksums stand here
 TABLE = "ptbxl_database.csv"
 _QUICK = Patience(attempts=1, connect_s=3.0, read_s=10.0)  # is there a network at all?
-_UNASKED_MB = 100  # the most that a page fetches without having been told to
+_UNASKED_MB = 100  # the most that a page downloads unless its reader names the source
 
 
 class Choice(NamedTuple):
-    """The source that a page reads: its folder (None if simulated), and a sentence that says so."""
+    """The source that a page reads: its folder (None if simulated), and a sentence about it."""
 
     name: str
     root: Path | None
@@ -239,7 +239,7 @@ def choose(dataset: str = "auto", fs_hz: float = 100) -> Choice:
             fetch(wanted, first.url, folder, label="asking PhysioNet", patience=_QUICK)
         except SourceError as error:
             why = f"the download from PhysioNet failed: {error.found or error.what}"
-        else:  # from here on a failure is told, not covered up: a second try goes on where it was
+        else:  # a failure from here on is an error: a second run continues the download
             return _named(first, fs_hz)
     if os.environ.get("ECGNET_DATA"):
         why = f"ECGNET_DATA holds no PTB-XL; {why}"
@@ -286,7 +286,7 @@ def verify(name: str) -> Report:
         sums = read_sums(pinned)
     elif not own:
         raise SourceError(
-            "nothing at hand says what the files should be",
+            "no list of checksums is at hand",
             file=SUMS,
             expected="the list of checksums beside the files",
             remedy=f"fetch {source.url}{SUMS} into the folder of the copy",

@@ -52,7 +52,7 @@ SEXES = {
 
 
 class Labelled(NamedTuple):
-    """A table, and what a reader of it must know that is not in it."""
+    """A table, and notes on what is not in it."""
 
     table: pd.DataFrame
     refused: list[tuple[str, str]]
@@ -197,24 +197,24 @@ def _read_headers(
 def _header_row(file: Path) -> dict:
     """Read sampling rate, age, sex and statements of one header of LUDB or the Challenge."""
     header = read_header(file)
-    said: dict[str, str] = {}
+    fields: dict[str, str] = {}
     sentences = []
     for comment in header.comments:
         key, colon, value = comment.partition(":")
         key = key.strip("<> ").lower()
         if colon and key in ("age", "sex", "dx", "diagnoses"):
-            said[key] = value.strip()
-        elif "diagnoses" in said:
+            fields[key] = value.strip()
+        elif "diagnoses" in fields:
             sentences.append(comment.rstrip(". "))
-    if "dx" in said:  # some lists end in a comma or have two in a row: no code was lost there
-        statements = [code.strip() for code in said["dx"].split(",") if code.strip()]
-    elif "diagnoses" in said:
+    if "dx" in fields:  # some lists end in a comma or have two in a row: no code was lost there
+        statements = [code.strip() for code in fields["dx"].split(",") if code.strip()]
+    elif "diagnoses" in fields:
         statements = sentences
     else:
         raise _bad_row(file, "diagnoses", "a line '#Dx:' or '#<diagnoses>:'", "neither")
     return {
         "fold": None,
-        **_age_and_sex(said.get("age", ""), said.get("sex", ""), file),
+        **_age_and_sex(fields.get("age", ""), fields.get("sex", ""), file),
         "statements": tuple(statements),
         "fs_hz": header.fs_hz,
     }

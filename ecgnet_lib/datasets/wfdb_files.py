@@ -51,11 +51,11 @@ class Calibration:
 
 
 class Header(NamedTuple):
-    """What a `.hea` file says; tuples hold one entry per lead, None where the header is silent."""
+    """The content of a `.hea` file; tuples hold one entry per lead, None where it has none."""
 
     file: str
     fs_hz: float
-    samples: int  # per lead; 0 if the header does not say
+    samples: int  # per lead; 0 if the header does not give it
     files: tuple[str, ...]
     formats: tuple[str, ...]
     calibration: Calibration
@@ -225,7 +225,7 @@ def _read_with_wfdb(header: Header) -> np.ndarray:
     try:
         record = wfdb.rdrecord(header.file[:-4], physical=False, smooth_frames=False)
         digital, physical = record.e_d_signal, record.dac(expanded=True)
-    except Exception as error:  # wfdb passes on whatever NumPy says about a damaged file
+    except Exception as error:  # wfdb passes on any error of NumPy about a damaged file
         what, expected = "wfdb cannot read the signals", f"format {header.formats[0]}"
         found = f"{type(error).__name__}: {error}"
         raise _refused(what, expected, found, _FETCH, header.file) from None

@@ -26,7 +26,7 @@ LOWEST_HZ, HIGHEST_HZ = 100, 1000
 def predict_files(paths: Iterable[str | Path], checkpoint: Path = DEFAULT) -> list[dict]:
     """Classify every recording in the files and folders, in order.
 
-    Each answer is {"file", "abnormal", "classes": {"ARR", ...}, "triage"} as `assess` says, or
+    Each answer is {"file", "abnormal", "classes": {"ARR", ...}, "triage"} as in `assess`, or
     {"file", "refused": why}. Recordings need the 12 leads, 100 to 1000 Hz and at least 2.5 s; a
     flat lead counts as missing. Raises ConfigError when the checkpoint cannot be used; a bad
     recording never raises.
@@ -57,7 +57,7 @@ def answer(header: Path, model: nn.Module, rhythm: RhythmNet | None, about: dict
     signal = standard(recording)
     present = np.ptp(signal, axis=1) > 0
     if not present.any():
-        raise RecordingError("every lead is flat", file=header, remedy="look at the recording")
+        raise RecordingError("every lead is flat", file=header, remedy="check the recording")
     x = resample(signal, recording.fs_hz, about["config"]["fs_hz"])
     x = denoise(x, about["config"]["fs_hz"], about["denoise"])
     return assess(x, model, rhythm, about, present)

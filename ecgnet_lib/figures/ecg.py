@@ -52,7 +52,7 @@ def checked(signal: np.ndarray, leads: Sequence[str], what: str = "signal") -> n
 
 
 def extremes(signal: np.ndarray, leads: Sequence[str]) -> str:
-    """Say where the largest deflections are: a sentence for alternative text."""
+    """Describe the largest deflections in a sentence for the alternative text."""
     signal = np.where(np.isfinite(signal), signal, 0.0)
     high, low = signal.max(axis=1), signal.min(axis=1)
     return (
@@ -195,7 +195,7 @@ def ecg_paper(
 
 
 def layers_and_marks(layers: Mapping[str, np.ndarray], marks: Mapping | None) -> str:
-    """Say in words what is drawn over the first layer, and where the first marks are."""
+    """Describe in words the layers over the first one, and the first marks."""
     over = [*layers][1:]
     spans = ((wave, *span) for wave, found in (marks or {}).items() for span in found[:1])
     first = [f"{wave} from {start:.2f} to {stop:.2f} s" for wave, start, stop in spans]
@@ -309,7 +309,7 @@ def ecg_heat(
 
     signal: (12, T) mV, up to about 3 s; heat: (12, P), P equal steps of the strip. A map without
     negative values is stretched from its lowest (white) to its highest value (orange); a signed
-    one is divided by its largest absolute value: orange speaks for, blue against. Raises
+    one is divided by its largest absolute value: orange is for the class, blue against. Raises
     SignalError when a shape does not fit.
     """
     signal, heat = checked(signal, LEADS), checked(heat, LEADS, "heat")
@@ -345,7 +345,7 @@ def ecg_heat(
 
 
 def share_text(heat: np.ndarray) -> str:
-    """Say how unevenly a map is spread: what the highest tenth of it holds."""
+    """Describe how unevenly a map is spread: the share of its highest tenth."""
     marked = np.sort(np.clip(heat, 0, None).ravel())[::-1]
     tenth = marked[: max(1, round(len(marked) / 10))].sum() / max(marked.sum(), 1e-12)
     return f"its highest tenth holds {tenth:.0%} of what it marks"

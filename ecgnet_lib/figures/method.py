@@ -123,7 +123,7 @@ def attention_of(weights: np.ndarray, size: int | None = None) -> np.ndarray:
 
 
 def strongest(weights: np.ndarray, leads: Sequence[str]) -> str:
-    """Say which lead attends most to which other lead."""
+    """Name the lead that attends most to another, and that other lead."""
     others = np.where(np.eye(len(weights), dtype=bool), -np.inf, weights)
     to, source = np.unravel_index(others.argmax(), others.shape)
     return f"{leads[to]} attends most to {leads[source]} (weight {others[to, source]:.2f})"

@@ -87,7 +87,7 @@ def load_networks(path: Path = DEFAULT) -> tuple[FoundationalECGNet, RhythmNet |
     """
     model, about = load_checkpoint(path)
     if isinstance(model, RhythmNet):
-        what = "a rhythm branch alone answers for one class only"
+        what = "a rhythm branch alone predicts one class only"
         raise ConfigError(what, file=path, remedy=f"give its network, such as {DEFAULT.name}")
     if "strip" not in about:
         return model, None, about

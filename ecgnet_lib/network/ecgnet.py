@@ -25,7 +25,7 @@ HEADS = ("sigmoid", "softmax", "one-stage")
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything that fixes the network. Switch a block off and you have its ablation."""
+    """Configuration of the network; a block that is switched off gives its ablation."""
 
     fs_hz: int = 100  # samples a second that the network expects
     patch: int = 20  # samples a token sees: 200 ms
@@ -72,7 +72,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class OneStageConfig:
-    """What training and prediction must know of a baseline or of the rhythm branch."""
+    """Configuration of a baseline or of the rhythm branch."""
 
     fs_hz: int = 100  # samples a second that the network expects
     head: str = "one-stage"  # see `combine`

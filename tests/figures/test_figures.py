@@ -320,7 +320,7 @@ def test_leads_stand_where_they_belong():
     assert "-aVR" in texts(fig.axes[0]) and "aVR" not in texts(fig.axes[0])
 
 
-def test_arrows_run_from_source_to_listener():
+def test_arrows_run_from_source_to_target():
     weights = np.zeros((12, 12))
     weights[LEADS.index("V1"), LEADS.index("V4")] = 0.7
     ax = figures.lead_graph(weights).axes[0]

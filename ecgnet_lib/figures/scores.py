@@ -210,7 +210,8 @@ def compared(rows: Mapping[str, dict], against: str, *, title: str = "") -> Figu
     rows: name -> {"macro_auc": {value, low, high}, "difference_to_<against>": the same}, as
     `experiments` stores them; intervals are 95 % paired bootstraps over patients.
     """
-    beside = f"difference to {against}"
+    whose = "the full network" if against == "full" else f'"{against}"'
+    beside = f"macro AUC minus\nthat of {whose}"
     panels = {"macro_auc": "macro AUC (0 to 1)", f"difference_to_{against}": beside}
     dots = [
         {"row": name, "panel": panel} | row[key]

@@ -28,8 +28,8 @@ from ecgnet_lib.figures.style import (
     titled,
 )
 
-# Direction from which each limb lead views the heart, degrees clockwise from the patient's left; aVR
-# is drawn as -aVR, its opposite, which closes the gap between I and II (Cabrera's order).
+# Direction from which each limb lead views the heart, degrees clockwise from the patient's left;
+# aVR is drawn as -aVR, its opposite, which closes the gap between I and II (Cabrera's order).
 CABRERA_DEG = {"aVL": -30, "I": 0, "aVR": 30, "II": 60, "aVF": 90, "III": 120}
 # Where the chest electrodes sit, seen from the front: the patient's left is on our right. V1, V2
 # beside the breastbone, V4 below the middle of the collarbone, V5 and V6 level with V4 towards the

@@ -472,9 +472,9 @@ def test_red_and_green_would_fail_that_test():
 
 
 def test_real_recordings_are_drawn(physionet):
-    from ecgnet_lib.datasets.records import read, standard
+    from ecgnet_lib.datasets.records import in_standard_order, read
 
     recording = read(physionet / "ptb-xl" / "records100" / "00000" / "00001_lr")
-    x = standard(recording)
+    x = in_standard_order(recording)
     label = figures.ecg_paper(x, recording.fs_hz).get_label()
     assert f"{x.max():+.1f} mV in {LEADS[x.max(axis=1).argmax()]}" in label

@@ -26,10 +26,10 @@ from ecgnet_lib.datasets.records import (
     Recording,
     Refusal,
     crop_or_pad,
+    in_standard_order,
     problems,
     read_each,
     resample,
-    standard,
 )
 from ecgnet_lib.datasets.wfdb_files import read_header, stem_of
 from ecgnet_lib.errors import RecordingError, SignalError
@@ -101,7 +101,7 @@ class Archive:
         """
 
         def row(recording: Recording) -> tuple:
-            signal, gain = standard(recording), STEPS_PER_MV
+            signal, gain = in_standard_order(recording), STEPS_PER_MV
             if recording.fs_hz == fs_hz:
                 gain = np.array([recording.gain[recording.leads.index(lead)] for lead in LEADS])
             facts = _facts(signal, recording.fs_hz)

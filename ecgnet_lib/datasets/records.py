@@ -112,7 +112,7 @@ def find(*paths: str | Path) -> list[Path]:
     return found
 
 
-def standard(recording: Recording) -> np.ndarray:
+def in_standard_order(recording: Recording) -> np.ndarray:
     """The twelve leads in the order of LEADS, (12, T) float32 mV; leads beyond these are left out.
 
     Raises RecordingError if a lead is absent, named twice or has missing samples, and for less than

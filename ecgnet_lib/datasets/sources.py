@@ -119,7 +119,7 @@ def state(name: str) -> str:
     """How much of a source is at hand and where, for a list of all; "" if nothing is."""
     source = source_of(name)
     if not source.folder:
-        return "embedded"
+        return "computed"
     return next((_note(source, n, mirror) for _, mirror, n in _places(source)), "")
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from torch import nn
 
 from ecgnet_lib.datasets.labels import DISEASES
-from ecgnet_lib.datasets.records import find, read, resample, standard
+from ecgnet_lib.datasets.records import find, in_standard_order, read, resample
 from ecgnet_lib.denoising.daubechies import denoise
 from ecgnet_lib.errors import EcgnetError, RecordingError
 from ecgnet_lib.evaluation.risk import apply_platt, triage_level
@@ -54,7 +54,7 @@ def answer(header: Path, model: nn.Module, rhythm: RhythmNet | None, about: dict
         expected, found = f"{LOWEST_HZ} to {HIGHEST_HZ} Hz", f"{recording.fs_hz:g} Hz"
         what = "the sampling rate is out of range"
         raise RecordingError(what, file=header, expected=expected, found=found)
-    signal = standard(recording)
+    signal = in_standard_order(recording)
     present = np.ptp(signal, axis=1) > 0
     if not present.any():
         raise RecordingError("every lead is flat", file=header, remedy="check the recording")

@@ -210,7 +210,8 @@ def compared(rows: Mapping[str, dict], against: str, *, title: str = "") -> Figu
     rows: name -> {"macro_auc": {value, low, high}, "difference_to_<against>": the same}, as
     `experiments` stores them; intervals are 95 % paired bootstraps over patients.
     """
-    beside = f"difference to {against}"
+    whose = "the full network" if against == "full" else f'"{against}"'
+    beside = f"macro AUC minus\nthat of {whose}"
     panels = {"macro_auc": "macro AUC (0 to 1)", f"difference_to_{against}": beside}
     dots = [
         {"row": name, "panel": panel} | row[key]
@@ -383,10 +384,11 @@ def calibration_errors(table: pd.DataFrame, *, title: str = "") -> Figure:
     """
     fig = Figure(figsize=(WIDTH_IN, 1.1 + 0.32 * len(table)), layout="constrained")
     ax, rows = fig.subplots(), np.arange(len(table))
-    ax.barh(rows, table["floor_high"], height=0.7, color="#d9d9d9", label="noise floor (97.5 %)")
+    ax.barh(rows, table["floor_high"], height=0.7, color="#d9d9d9", label="chance (97.5 %)")
     ax.hlines(rows, table["before"], table["after"], color=GREY, linewidth=1)
-    ax.plot(table["before"], rows, "o", color=VERMILION, markerfacecolor="white", label="before")
-    ax.plot(table["after"], rows, "o", color=BLUE, label="after")
+    look = {"color": VERMILION, "markerfacecolor": "white", "label": "before Platt scaling"}
+    ax.plot(table["before"], rows, "o", **look)
+    ax.plot(table["after"], rows, "o", color=BLUE, label="after Platt scaling")
     ax.set(yticks=rows, yticklabels=table.index, ylim=(len(table) - 0.5, -0.5))
     ax.set(xlabel="expected calibration error (0 to 1)", ylabel="class")
     ax.set_xlim(left=0)
@@ -414,7 +416,7 @@ def net_benefit(curves: Mapping[str, pd.DataFrame], *, title: str = "") -> Figur
     ax.plot(t, table["all"], color=GREY, linewidth=1, label="look at all")
     ax.plot(t, table["none"], color=INK, linewidth=1, label="look at none")
     ax.set(xlim=(t[0], t[-1]), ylim=(-0.15 * top, 1.08 * top), ylabel="net benefit (per recording)")
-    ax.set_xlabel("threshold probability of abnormal (0 to 1)")
+    ax.set_xlabel("threshold t (0 to 1): look if P(abnormal) ≥ t")
     ax.grid()
     ax.legend()
     better = {
@@ -440,9 +442,9 @@ def selective_f1(answered: np.ndarray, f1: np.ndarray, target: float, *, title: 
     fig = Figure(figsize=(WIDTH_IN, 3.1), layout="constrained")
     ax = fig.subplots()
     ax.fill_between(grid, low, high, color=BLUE, alpha=0.2, linewidth=0, label="95 % interval")
-    ax.plot(grid, curves[0], color=BLUE, label="F1 among the answered")
+    ax.plot(grid, curves[0], color=BLUE, label="F1 of what is answered")
     ax.axhline(target, color=VERMILION, linewidth=1, linestyle="--", label=f"{target:g}")
-    ax.set(xlabel="share answered, most certain first (0 to 1)", ylabel="F1 (0 to 1)")
+    ax.set(xlabel="share answered, the clearest first (0 to 1)", ylabel="F1 (0 to 1)")
     ax.set(xlim=(0, 1.01), ylim=(max(0, np.nanmin(low) - 0.02), 1.005))
     ax.grid()
     ax.legend(loc="lower left")

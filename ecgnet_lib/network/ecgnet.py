@@ -45,7 +45,7 @@ class ModelConfig:
     d_ff: int = 192
     dropout: float = 0.1
     head: str = "sigmoid"  # "sigmoid", "softmax" or "one-stage", see `combine`
-    scale_mv: float = 0.25  # amplitude that the network sees as one
+    scale_mv: float = 0.25  # the signal is divided by this (mV)
 
     def __post_init__(self) -> None:
         for name, choices in {"gat": ("v2", "v1", "none"), "head": HEADS}.items():

@@ -250,7 +250,8 @@ def test_compared_networks_stand_at_their_values_and_not_against_themselves():
     }
     fig = figures.compared(rows, "none", title="T")
     assert [[x for x, _ in dots(ax)] for ax in fig.axes] == [[0.8, 0.85], [0.05]]
-    assert "ours: macro AUC 0.850 (0.750 to 0.950), difference to none 0.050" in fig.get_label()
+    want = 'ours: macro AUC 0.850 (0.750 to 0.950), macro AUC minus that of "none" 0.050'
+    assert want in fig.get_label()
 
 
 def test_bars_are_as_long_as_their_numbers_and_say_them():
@@ -471,9 +472,9 @@ def test_red_and_green_would_fail_that_test():
 
 
 def test_real_recordings_are_drawn(physionet):
-    from ecgnet_lib.datasets.records import read, standard
+    from ecgnet_lib.datasets.records import in_standard_order, read
 
     recording = read(physionet / "ptb-xl" / "records100" / "00000" / "00001_lr")
-    x = standard(recording)
+    x = in_standard_order(recording)
     label = figures.ecg_paper(x, recording.fs_hz).get_label()
     assert f"{x.max():+.1f} mV in {LEADS[x.max(axis=1).argmax()]}" in label

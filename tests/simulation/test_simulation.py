@@ -240,12 +240,12 @@ def test_neurokit_finds_the_r_peaks_and_the_end_of_t():
 
 def test_normals_lie_where_real_normals_lie(physionet, healthy):
     """Amplitudes of 40 real recordings labelled normal and nothing else, at 100 Hz."""
-    from ecgnet_lib.datasets.records import read, standard
+    from ecgnet_lib.datasets.records import in_standard_order, read
     from ecgnet_lib.datasets.tables import ptbxl_table
 
     table = ptbxl_table(physionet / "ptb-xl").table
     plain = table[table.NORM & table.only_sinus_rhythm][:40]
-    real = np.stack([standard(read(physionet / "ptb-xl" / file)) for file in plain.file])
+    real = np.stack([in_standard_order(read(physionet / "ptb-xl" / file)) for file in plain.file])
     for quantile in (0.005, 0.995):
         levels = [np.quantile(x - np.median(x, 2, keepdims=True), quantile, axis=2) for x in
                   (real, healthy.signals)]  # fmt: skip
@@ -265,14 +265,14 @@ def overlap(a, b):
 @pytest.fixture(scope="module")
 def normals_beside_ptbxl(physionet):
     """Features of 200 simulated and of 200 real normals, denoised alike, at 500 Hz."""
-    from ecgnet_lib.datasets.records import read, standard
+    from ecgnet_lib.datasets.records import in_standard_order, read
     from ecgnet_lib.datasets.tables import ptbxl_table
 
     made, labels = cohort(450, fs_hz=FS_HZ, seed=12)
     table = ptbxl_table(physionet / "ptb-xl").table
     plain = table[table.statements.map(set) == {"NORM", "SR"}].drop_duplicates("patient")
     files = plain.file.sample(200, random_state=0)
-    real = np.stack([standard(read(physionet / "ptb-xl" / file)) for file in files])
+    real = np.stack([in_standard_order(read(physionet / "ptb-xl" / file)) for file in files])
     simulated = made[(labels.statements.map(set) == {"NORM", "SR"}).to_numpy()][:200]
     return [features_of(denoise(x, FS_HZ), FS_HZ) for x in (simulated, real)]
 

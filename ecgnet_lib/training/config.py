@@ -37,9 +37,7 @@ class TrainConfig:
             expected = "crops and batch from 1, focal_gamma from 0, ema in [0, 1)"
             raise ConfigError("wrong training settings", expected=expected, found=self)
 
-    def to_dict(self) -> dict:
-        """Return plain values for JSON."""
-        return asdict(self)
+    to_dict = asdict  # plain values for JSON
 
 
 def augment(

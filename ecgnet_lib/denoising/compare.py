@@ -95,7 +95,7 @@ def quality_table(
 
     Medians over the leads that are not flat. Columns: method, fs_hz, noise ("none" for noise-free
     input), snr_db (infinite there), gain_db (SNR out less SNR in; NaN there) and its 5th
-    percentile gain_p5_db, prd_percent and its 95th percentile prd_p95_percent, rmse_mv,
+    percentile gain_p5_db, prd_percent and its 95th percentile prd_p95_percent,
     qrs_percent (change of QRS amplitude, see `noise.wave_errors`), st_mv (error of the ST level).
     `tracks` as `noise.choose_noise` gives them.
     """
@@ -135,8 +135,9 @@ def _measured(
     clean: np.ndarray, noisy: np.ndarray, estimate: np.ndarray, fs_hz: float
 ) -> dict[str, float]:
     moving = np.ptp(clean, axis=-1) > 0
-    gain = noise.snr_db(clean, estimate) - noise.snr_db(clean, noisy)
-    gain = gain[moving] if noisy is not clean else np.full(1, np.nan)
+    gain = np.full(1, np.nan)
+    if noisy is not clean:
+        gain = (noise.snr_db(clean, estimate) - noise.snr_db(clean, noisy))[moving]
     prd = noise.prd_percent(clean, estimate)[moving]
     qrs, st = noise.wave_errors(clean, estimate, fs_hz)
     return {
@@ -144,7 +145,6 @@ def _measured(
         "gain_p5_db": float(np.percentile(gain, 5)),
         "prd_percent": float(np.median(prd)),
         "prd_p95_percent": float(np.percentile(prd, 95)),
-        "rmse_mv": float(np.median(noise.rmse_mv(clean, estimate)[moving])),
         "qrs_percent": float(np.nanmedian(qrs[moving])),
         "st_mv": float(np.nanmedian(st[moving])),
     }

@@ -150,11 +150,6 @@ def prd_percent(clean: np.ndarray, estimate: np.ndarray) -> np.ndarray:
     return 100 * 10 ** (-snr_db(clean, estimate) / 20)
 
 
-def rmse_mv(clean: np.ndarray, estimate: np.ndarray) -> np.ndarray:
-    """Root-mean-square error in mV by lead (...)."""
-    return np.std(np.subtract(estimate, clean, dtype=np.float64), axis=-1)
-
-
 def wave_errors(clean: np.ndarray, estimate: np.ndarray, fs_hz: float) -> tuple[np.ndarray, ...]:
     """What a reader would measure wrongly on (B, L, T): QRS amplitude in %, ST level in mV.
 

@@ -437,6 +437,11 @@ def test_colours_stay_apart_for_colour_blind_eyes(kind):
             assert distance > 10, f"{name}: {a} and {b} look alike ({kind}, {distance:.1f})"
 
 
+def test_red_and_green_would_fail_that_test():
+    matrix = np.array(DEFICIENCIES["deutan"])
+    assert np.linalg.norm(lab("#8c7300", matrix) - lab("#a06a00", matrix)) < 10
+
+
 def test_real_recordings_are_drawn(physionet):
     from ecgnet_lib.datasets.records import read, standard
 

@@ -20,8 +20,6 @@ from ecgnet_lib.evaluation.risk import apply_platt, triage_level
 from ecgnet_lib.network.checkpoint import DEFAULT, load_networks
 from ecgnet_lib.network.rhythm import RhythmNet, predict_with_rhythm
 
-LOWEST_HZ, HIGHEST_HZ = 100, 1000
-
 
 def predict_files(paths: Iterable[str | Path], checkpoint: Path = DEFAULT) -> list[dict]:
     """Classify every recording in the files and folders, in order.
@@ -50,10 +48,9 @@ def predict_files(paths: Iterable[str | Path], checkpoint: Path = DEFAULT) -> li
 def answer(header: Path, model: nn.Module, rhythm: RhythmNet | None, about: dict) -> dict:
     """Read, denoise and classify one recording; raises EcgnetError for one that cannot be."""
     recording = read(header)
-    if not LOWEST_HZ <= recording.fs_hz <= HIGHEST_HZ:
-        expected, found = f"{LOWEST_HZ} to {HIGHEST_HZ} Hz", f"{recording.fs_hz:g} Hz"
-        what = "the sampling rate is out of range"
-        raise RecordingError(what, file=header, expected=expected, found=found)
+    if not 100 <= recording.fs_hz <= 1000:
+        what, found = "the sampling rate is out of range", f"{recording.fs_hz:g} Hz"
+        raise RecordingError(what, file=header, expected="100 to 1000 Hz", found=found)
     signal = in_standard_order(recording)
     present = np.ptp(signal, axis=1) > 0
     if not present.any():

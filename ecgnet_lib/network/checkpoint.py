@@ -72,7 +72,7 @@ def load_checkpoint(path: Path = DEFAULT) -> tuple[FoundationalECGNet | RhythmNe
         if about.get("network") == RhythmNet.__name__:
             model = RhythmNet(OneStageConfig(**about["config"]))
         else:
-            model = FoundationalECGNet(ModelConfig.from_dict(about["config"]))
+            model = FoundationalECGNet(ModelConfig(**about["config"]))
         model.load_state_dict(load(weights))
     except (EcgnetError, RuntimeError, SafetensorError, TypeError, KeyError) as error:
         what = "the weights do not fit their configuration"

@@ -46,9 +46,7 @@ def sum_over_edges(edges: Tensor, end: Tensor) -> Tensor:
 
 def edge_scores(block: Tensor, width: int, ends: Tensor) -> Tensor:
     """LeakyReLU(left of the target + right of the source): (L, X, k) to (E, width, k)."""
-    sides = block[:, : 2 * width].reshape(
-        2 * len(block), -1
-    )  # left, right of node 0, of node 1 ...
+    sides = block[:, : 2 * width].reshape(2 * len(block), -1)  # left, right of node 0, of 1, ...
     z = ends.permute(2, 1, 0).flatten(1) @ sides
     return F.leaky_relu_(z, SLOPE).view(ends.shape[2], width, -1)
 

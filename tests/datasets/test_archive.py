@@ -12,7 +12,7 @@ import pytest
 from ecgnet_lib.datasets import archive as module
 from ecgnet_lib.datasets.archive import Archive
 from ecgnet_lib.datasets.records import LEADS, crop_or_pad, find, read, resample, standard
-from ecgnet_lib.errors import RecordingError, SignalError
+from ecgnet_lib.errors import RecordingError
 
 
 def write(
@@ -82,8 +82,7 @@ def test_at_another_rate_it_is_resampled_and_rounded_to_1_uv(files, tmp_path):
     assert got.shape == (6, 12, 1000) and got.dtype == np.float32
     assert np.abs(got - wanted).max() <= 0.0005 + 1e-6
     np.testing.assert_array_equal(got, np.float32(np.rint(wanted * 1000) / 1000.0))
-    assert (archive.fs_hz, len(archive), archive.names) == (100, 6, tuple(files))
-    assert archive.table.index.tolist() == list(files)
+    assert (archive.fs_hz, len(archive), list(archive.table.index)) == (100, 6, list(files))
     assert (archive.table.fs_hz == 500).all() and (archive.table.seconds == 10).all()
 
 
@@ -140,9 +139,6 @@ def test_batch_takes_any_order_and_gives_a_copy(files, tmp_path):
     assert archive.batch([]).shape == (0, 12, 1000)
     archive.batch([0])[:] = 9.0
     np.testing.assert_array_equal(archive.batch([0]), every[:1])
-    for wrong in ([6], [0, -7], [0.5]):
-        with pytest.raises(SignalError, match="no such recording; expected integers from 0 to 5"):
-            archive.batch(wrong)
 
 
 # The key
@@ -200,7 +196,7 @@ def test_refusals_are_listed_and_taken_in_once_they_can_be_read(files, tmp_path,
     files["src/gone"] = tmp_path / "gone"
     for _ in range(2):
         archive = Archive.of(files, 100, tmp_path / "cache")
-        assert archive.names == tuple(f"src/0000{i}" for i in (0, 2, 3, 4, 5))
+        assert list(archive.table.index) == [f"src/0000{i}" for i in (0, 2, 3, 4, 5)]
         assert [one.name for one in archive.refused] == ["src/00001", "src/gone"]
         assert "cut short" in archive.refused[0].reason
         assert archive.signals.shape == (5, 12, 1000)
@@ -269,7 +265,7 @@ def test_signals_in_memory(tmp_path):
     rng = np.random.default_rng(0)
     signals = {f"{i:05d}": rng.normal(0, 1, (12, 1000)).astype(np.float32) for i in range(5)}
     archive = Archive.of_signals(signals, 100, tmp_path)
-    assert archive.names == tuple(signals) and archive.table.index[0] == "00000"
+    assert list(archive.table.index) == list(signals)
     got = archive.batch(range(5))
     assert np.abs(got - np.stack(list(signals.values()))).max() <= 0.0005 + 1e-6
     assert Archive.of_signals(signals, 100, tmp_path).folder == archive.folder

@@ -323,17 +323,12 @@ def test_a_missing_column_is_named(tmp_path: Path, column: str):
         ptbxl_table(write_ptbxl(tmp_path, [line]))
 
 
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        (b"ecg_id,age\n1,2\n2,\xe4\n", "UTF-8.*0xe4"),
-        (b"", "the table cannot be understood"),
-        (b'ecg_id,age\n1,"2\n', "the table cannot be understood"),
-        (b"ecg_id,age\n1,2\n1,2,3\n", "the table cannot be understood"),
-    ],
-)
-def test_a_file_that_is_no_table(tmp_path: Path, content: bytes, told: str):
-    with pytest.raises(LabelError, match=told):
+HEADER = ",".join(PTBXL_COLUMNS).encode()
+
+
+@pytest.mark.parametrize("content", [b"", HEADER + b"\n1,2,3,4,\xe4", HEADER + b'\n1,"2\n'])
+def test_a_file_that_is_no_table(tmp_path: Path, content: bytes):
+    with pytest.raises(LabelError, match="the table cannot be understood"):
         ptbxl_table(write_ptbxl(tmp_path, content))
 
 

@@ -45,10 +45,10 @@ _LARGEST = 32767
 class Archive:
     """N recordings of 12 leads and T samples, on disk.
 
-    `table` has one row per recording, index `recording`: the original `fs_hz` and `seconds`, zeros
-    `padded`, samples `clipped`, and `problems` (flat and saturated leads). `refused` lists what
-    could not be read. `manifest` is the SHA-256 of all (name, SHA-256 of the files) rows.
-    `signals` is (N, 12, T) int16, `gains` (N, 12) float32 steps per mV.
+    `table` has one row per recording, index `recording`: the original `fs_hz` and `seconds`, and
+    `problems` (flat and saturated leads). `refused` lists what could not be read. `manifest` is the
+    SHA-256 of all (name, SHA-256 of the files) rows. `signals` is (N, 12, T) int16, `gains` (N, 12)
+    float32 steps per mV.
     """
 
     folder: Path
@@ -71,12 +71,7 @@ class Archive:
 
     @classmethod
     def of(
-        cls,
-        files: Mapping[str, str | Path],
-        fs_hz: float,
-        folder: str | Path,
-        *,
-        seconds: float = 10.0,
+        cls, files: Mapping[str, str | Path], fs_hz: float, folder: str | Path, seconds: float = 10
     ) -> Archive:
         """The archive of these files (name -> path) in the cache `folder`, built if not there.
 
@@ -101,8 +96,7 @@ class Archive:
             if not list(read_each(again, row, [])):
                 return archive
             shutil.rmtree(target)  # what was refused has been fetched again
-        refused: list[Refusal] = []
-        rows = read_each(files, row, refused)
+        rows = read_each(files, row, refused := [])
         return _built(target, fs_hz, samples, _manifest(files), rows, refused)
 
     @classmethod
@@ -114,8 +108,7 @@ class Archive:
         signals: name -> (12, T) float32 mV at `fs_hz`, without gaps.
         """
         samples = next(iter(signals.values())).shape[1]
-        hashes = {name: hashlib.sha256(signal.tobytes()) for name, signal in signals.items()}
-        manifest = _hash_of_rows(hashes)
+        manifest = _hash_of_rows({name: hashlib.sha256(x.tobytes()) for name, x in signals.items()})
         rows = ((name, x, STEPS_PER_MV, _facts(x, fs_hz)) for name, x in signals.items())
         target = _target(folder, fs_hz, samples, manifest)
         return _built(target, fs_hz, samples, manifest, rows, [])
@@ -219,10 +212,9 @@ def _built(
         part, table = Path(folder), []
         with open(part / "signals.i16", "wb") as out:
             for name, signal, gain, facts in rows:
-                digital, gain, clipped = _digital(crop_or_pad(signal, samples), gain)
+                digital, gain = _digital(crop_or_pad(signal, samples), gain)
                 out.write(digital.tobytes())
-                facts = {"recording": name, "gain": gain.tolist(), **facts, "clipped": clipped}
-                table.append({**facts, "padded": max(0, samples - signal.shape[1])})
+                table.append({"recording": name, "gain": gain.tolist(), **facts})
         if not table:
             found = refused[0].reason if refused else "none named"
             raise RecordingError("no recording is left for an archive", expected="one", found=found)
@@ -234,8 +226,8 @@ def _built(
     return Archive.open(target)
 
 
-def _digital(signal: np.ndarray, gain: np.ndarray | float) -> tuple[np.ndarray, np.ndarray, int]:
-    """(12, T) mV -> int16, gain by lead, and how many samples lie beyond 32.767 mV.
+def _digital(signal: np.ndarray, gain: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+    """(12, T) mV -> int16 and gain by lead; what lies beyond 32.767 mV is clipped.
 
     A lead whose own gain would leave the range of int16 (its baseline is far from 0) gets 1 uV.
     """
@@ -243,5 +235,4 @@ def _digital(signal: np.ndarray, gain: np.ndarray | float) -> tuple[np.ndarray, 
     beyond = np.abs(signal * gain[:, None]).max(axis=1) > _LARGEST
     gain = np.where(beyond, np.float32(STEPS_PER_MV), gain)
     steps = np.rint(signal * gain[:, None])
-    clipped = int((np.abs(steps) > _LARGEST).sum())
-    return np.clip(steps, -_LARGEST, _LARGEST).astype("<i2"), gain, clipped
+    return np.clip(steps, -_LARGEST, _LARGEST).astype("<i2"), gain

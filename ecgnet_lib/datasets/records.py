@@ -89,11 +89,7 @@ def read_many(
     files: Mapping[str, str | Path],
     prepare: Callable[[Recording], object] = lambda recording: recording,
 ) -> tuple[list, list[Refusal]]:
-    """Read recordings, name -> path; one that cannot be read or prepared is set aside and listed.
-
-    `prepare` turns each recording into what the caller keeps (an EcgnetError it raises is a refusal
-    too). Returns what it gave, in order, and the refusals.
-    """
+    """What `prepare` gives of each recording, name -> path, and which were refused, by it too."""
     refused: list[Refusal] = []
     return list(read_each(files, prepare, refused)), refused
 
@@ -165,7 +161,7 @@ def crop_or_pad(signal: np.ndarray, samples: int) -> np.ndarray:
     if surplus >= 0:
         return signal[..., surplus // 2 : surplus // 2 + samples]
     before = -surplus // 2
-    return np.pad(signal, [(0, 0)] * (signal.ndim - 1) + [(before, -surplus - before)])
+    return np.pad(signal, [(0, 0), (before, -surplus - before)])
 
 
 def problems(signal: np.ndarray, fs_hz: float, leads: tuple[str, ...] = LEADS) -> tuple[str, ...]:

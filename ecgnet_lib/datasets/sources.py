@@ -40,27 +40,14 @@ class Place(NamedTuple):
     whole: bool = True
 
 
-class Got(NamedTuple):
-    """What `get` did: where the files are, how many belong there, how many of them it fetched."""
-
-    folder: Path
-    files: int
-    fetched: int
-
-
 @dataclass
 class Report:
-    """What `verify` found; file names are relative to the source's folder.
-
-    right    equal to the published file
-    wrong    not equal: (file, what was found)
-    missing  published, and not at hand: a partial copy, or another sampling rate
-    """
+    """What `verify` found; file names are relative to the source's folder."""
 
     name: str
     right: list[str] = field(default_factory=list)
-    wrong: list[tuple[str, str]] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
+    wrong: list[tuple[str, str]] = field(default_factory=list)  # file, what was found
+    missing: list[str] = field(default_factory=list)  # of a partial copy, or at another rate
 
     @property
     def passed(self) -> bool:
@@ -164,14 +151,15 @@ def _ptbxl_ids(folder: Path, fs_hz: float = 100) -> set[str]:
 # Fetching and choosing
 
 
-def get(name: str, fs_hz: float = 100) -> Got:
+def get(name: str, fs_hz: float = 100) -> tuple[int, int]:
     """Fetch a source into data/ and check every file; what is there and right is not fetched again.
 
     PTB-XL is published at two sampling rates, of which one is fetched: that of 100 Hz, or that of
     500 Hz if fs_hz is more than 100. `ptbxl-500` and `ludb` are checked against the checksums that
     stand in data/. For the rest PhysioNet's own SHA256SUMS.txt is fetched first: that shows that
     the files arrived as the server has them, and trust in the server rests on its certificate.
-    Raises SourceError; files that have arrived stay.
+    Returns how many files belong there and how many it fetched. Raises SourceError; files that have
+    arrived stay.
     """
     source = _stored(name)
     folder = DATA / source.folder / source.version
@@ -183,7 +171,7 @@ def get(name: str, fs_hz: float = 100) -> Got:
         for file, digest in read_sums(pinned if pinned.is_file() else folder / SUMS).items()
         if file.startswith(source.keep) and not file.startswith(other_rate)
     }
-    return Got(folder, len(sums), fetch(sums, source.url, folder, label=name))
+    return len(sums), fetch(sums, source.url, folder, label=name)
 
 
 def choose(dataset: str = "auto", fs_hz: float = 100) -> Place:

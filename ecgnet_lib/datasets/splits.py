@@ -2,8 +2,7 @@
 
 Recordings of one patient resemble each other, so all of them are in one set, and `audit` refuses a
 split where they are not. PTB-XL also holds the same signal under two numbers, once even under two
-patients; `duplicates` finds such pairs and `merge_duplicates` makes them one patient, after which
-every protocol keeps them together:
+patients; `duplicates` finds such pairs and `merge_duplicates` makes them one patient:
 
     table = merge_duplicates(table, duplicates(signals, table))
     split = official(table)

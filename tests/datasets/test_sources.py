@@ -22,7 +22,7 @@ from ecgnet_lib.datasets import download, sources
 from ecgnet_lib.datasets.download import fetch, read_sums
 from ecgnet_lib.errors import SourceError
 
-PTB = "ptb-xl/1.0.1"
+PTB, FILE = "ptb-xl/1.0.1", "records100/00000/00002_lr.dat"
 N = 3  # recordings of the small PTB-XL
 
 
@@ -96,31 +96,29 @@ def at_100_hz() -> dict[str, bytes]:
 
 
 def test_get_brings_every_file_once_and_a_second_get_asks_for_nothing(server):
-    got = sources.get("ptbxl-500")
     wanted = at_100_hz()
-    assert files_in(got.folder) == wanted  # equal names: no temporary file is left either
-    assert (got.files, got.fetched) == (len(wanted), len(wanted))
+    assert sources.get("ptbxl-500") == (len(wanted), len(wanted))
+    assert files_in(sources.DATA / PTB) == wanted  # equal names: no temporary file is left either
     assert Counter(server.asked) == Counter(f"{PTB}/{name}" for name in wanted)
     server.asked.clear()
-    assert sources.get("ptbxl-500").fetched == 0
+    assert sources.get("ptbxl-500") == (len(wanted), 0)
     assert server.asked == []
 
 
 def test_only_what_is_wrong_is_fetched_again(server):
-    folder = sources.get("ptbxl-500").folder
-    damaged = folder / "records100/00000/00002_lr.dat"
-    damaged.write_bytes(b"damaged")
+    sources.get("ptbxl-500")
+    (sources.DATA / PTB / FILE).write_bytes(b"damaged")
     server.asked.clear()
-    assert sources.get("ptbxl-500").fetched == 1
-    assert server.asked == [f"{PTB}/records100/00000/00002_lr.dat"]
-    assert damaged.read_bytes() == small_ptbxl()["records100/00000/00002_lr.dat"]
+    sources.get("ptbxl-500")
+    assert server.asked == [f"{PTB}/{FILE}"]
+    assert files_in(sources.DATA / PTB) == at_100_hz()
 
 
 def test_several_files_are_fetched_at_once(server):
     together = threading.Barrier(3)  # breaks, and the request fails, if files come one by one
     first = {f"{PTB}/records100/00000/{i:05}_lr.dat" for i in (1, 2, 3)}
     server.before = lambda path: together.wait(10) if path in first else None
-    assert sources.get("ptbxl-500").fetched == len(at_100_hz())
+    sources.get("ptbxl-500")
 
 
 def test_headers_come_after_all_that_they_announce(server):
@@ -132,29 +130,29 @@ def test_headers_come_after_all_that_they_announce(server):
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
 def test_fetched_files_have_ordinary_permissions(server, tmp_path):
     (tmp_path / "ordinary").write_bytes(b"")
-    path = sources.get("ptbxl-500").folder / sources.TABLE
+    sources.get("ptbxl-500")
+    path = sources.DATA / PTB / sources.TABLE
     assert path.stat().st_mode == (tmp_path / "ordinary").stat().st_mode
 
 
 def test_the_rest_is_checked_against_the_published_list(server):
-    got = sources.get("nstdb")
+    sources.get("nstdb")
     assert server.asked[0] == "nstdb/1.0.0/SHA256SUMS.txt"
-    assert files_in(got.folder) == files_in(server.root / "nstdb/1.0.0")
+    assert files_in(sources.DATA / "nstdb") == files_in(server.root / "nstdb")
     server.asked.clear()
-    assert sources.get("nstdb").fetched == 0
+    assert sources.get("nstdb") == (3, 0)
     assert server.asked == []
     assert sources.verify("nstdb").passed
 
 
 # --- servers that misbehave ---------------------------------------------------------------------
 
-FILE = "records100/00000/00002_lr.dat"
-
 
 @pytest.mark.parametrize("fault", ["cut", "stall", "corrupt", 500, 503])
 def test_a_passing_fault_is_overcome(server, fault):
     server.faults[f"{PTB}/{FILE}"] = [fault, "ok"]
-    assert files_in(sources.get("ptbxl-500").folder) == at_100_hz()
+    sources.get("ptbxl-500")
+    assert files_in(sources.DATA / PTB) == at_100_hz()
     assert server.asked.count(f"{PTB}/{FILE}") == 2
 
 
@@ -304,7 +302,7 @@ def test_offline_forbids_every_request(server, no_sockets):
 def test_offline_reads_what_is_there(server, monkeypatch, request):
     sources.get("ptbxl-500")
     request.getfixturevalue("no_sockets")
-    assert sources.get("ptbxl-500").fetched == 0
+    assert sources.get("ptbxl-500") == (len(at_100_hz()), 0)
     assert sources.choose("auto").name == sources.choose("ptbxl-500").name == "ptbxl-500"
 
 
@@ -342,7 +340,8 @@ def test_auto_downloads_ptbxl_500_once(server):
 
 
 def test_auto_uses_an_interrupted_download_if_it_must_and_says_so(server, monkeypatch):
-    folder = sources.get("ptbxl-500").folder
+    sources.get("ptbxl-500")
+    folder = sources.DATA / PTB
     (folder / FILE).with_suffix(".hea").unlink()
     monkeypatch.setenv("ECGNET_OFFLINE", "1")
     choice = sources.choose("auto")

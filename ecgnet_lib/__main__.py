@@ -76,8 +76,8 @@ def data_get(name: str, fs_hz: int) -> None:
     """
     from ecgnet_lib.datasets.sources import get
 
-    got = get(name, fs_hz)
-    click.echo(f"{name}: {got.files:,} files at hand, {got.fetched:,} fetched now")
+    files, fetched = get(name, fs_hz)
+    click.echo(f"{name}: {files:,} files at hand, {fetched:,} fetched now")
 
 
 @data.command("verify")

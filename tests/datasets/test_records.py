@@ -201,17 +201,6 @@ def test_a_header_in_another_encoding(tmp_path):
     assert read(header).comments == ("Age: 60", "Hospital: Lübeck")
 
 
-def test_a_record_line_that_names_a_file(tmp_path):
-    first = "{name}.mat {leads} 500 {samples} 12-May-2020 12:33:59"
-    header = write(tmp_path, "E07500", kind="16+24", suffix="mat", first=first)
-    np.testing.assert_array_equal(read(header).signal, np.float32(DIGITAL / 1000.0))
-
-
-def test_a_recording_that_kept_its_old_name_inside(tmp_path):
-    # Header and signal file agree, so that there is only one way to read it.
-    assert read(write(tmp_path, first="old {leads} 500 {samples}")).name == "rec"
-
-
 @pytest.mark.parametrize("fmt", ["212", "16", "24", "80"])
 def test_other_formats_go_through_wfdb(tmp_path, fmt):
     digital = np.random.default_rng(1).integers(-100, 100, (500, 3))
@@ -249,13 +238,6 @@ def truncated(header: Path) -> Path:
     return header
 
 
-def swapped(header: Path) -> Path:
-    flat = np.fromfile(header.with_suffix(".dat"), "<i2")
-    flat[[0, 12]] = flat[[12, 0]]  # two samples of lead I: the sum stays
-    flat.tofile(header.with_suffix(".dat"))
-    return header
-
-
 def flipped(header: Path) -> Path:
     flat = np.fromfile(header.with_suffix(".dat"), "<i2")
     flat[12 * 50 + 6] ^= 1  # lead V1
@@ -273,20 +255,13 @@ def removed(header: Path, suffix: str) -> Path:
     return header
 
 
-def renamed(header: Path) -> Path:
-    return header.rename(header.with_name("another.hea"))
-
-
 BROKEN = {
     "no signal file": (lambda h: removed(h, ".dat"), r"rec\.dat: the signal file cannot be read"),
     "no header": (lambda h: removed(h, ".hea"), r"rec\.hea: the header cannot be read"),
-    "a folder": (lambda h: h.parent, "found a folder"),
     "cut short": (truncated, "cut short; expected 48000 bytes .* found 47999 bytes"),
     "empty signal file": (lambda h: emptied(h, ".dat"), "cut short; .* found 0 bytes"),
     "empty header": (lambda h: emptied(h, ".hea"), "the header is empty"),
     "checksum": (flipped, "checksum of lead V1 does not match"),
-    "initial value": (swapped, "initial value of lead I does not match"),
-    "another's header": (renamed, "belongs to another recording; expected another; found rec"),
     "unknown unit": (lambda h: edit(h, "/mV", "/mmHg"), "unknown unit; expected uV, .* found mmHg"),
     "no gain": (lambda h: edit(h, "1000.0(0)/mV", "0"), "not calibrated"),
     "rate 0": (lambda h: edit(h, " 500 ", " 0 "), "sampling rate; .* found 0 Hz"),
@@ -301,7 +276,7 @@ BROKEN = {
     "signals elsewhere": (lambda h: edit(h, "rec.dat", "../rec.dat"), "beside its header"),
     "more than a file can hold": (lambda h: edit(h, " 2000", f" {10**15}"), "cut short"),
     "format unknown": (lambda h: edit(h, " 16 1000", " 17 1000"), "wfdb cannot read"),
-    "several per frame": (lambda h: edit(h, " 16 1000", " 16x2 1000"), "."),
+    "several per frame": (lambda h: edit(h, " 16 1000", " 16x2 1000"), "wfdb cannot read"),
 }
 
 
@@ -364,8 +339,8 @@ def test_a_name_that_occurs_twice(tmp_path):
     recording = read(
         write(tmp_path, digital=np.vstack([DIGITAL, DIGITAL[:1]]), leads=(*LEADS, "I"))
     )
-    with pytest.raises(RecordingError, match=r"same name; expected each once; found I\."):
-        in_standard_order(recording)
+    with pytest.raises(RecordingError, match=r"same name; found I\."):
+        standard(recording)
 
 
 def test_too_short(tmp_path):
@@ -415,9 +390,6 @@ def test_resample_removes_what_100_hz_cannot_hold_and_keeps_the_ends():
 
 
 def test_resample_refuses():
-    for fs_hz, to_hz in ((0, 100), (500, -1), (np.nan, 100), (np.inf, 100)):
-        with pytest.raises(SignalError, match="must be positive"):
-            resample(np.zeros((12, 100)), fs_hz, to_hz)
     with pytest.raises(SignalError, match="missing samples"):
         resample(np.full((12, 100), np.nan), 500, 100)
 
@@ -456,6 +428,5 @@ def test_find(tmp_path):
     one, two = write(tmp_path / "deep" / "er"), write(tmp_path, "zz")
     assert find(tmp_path, two) == [one, two, two]
     (tmp_path / "void").mkdir()
-    with pytest.raises(RecordingError, match="void: no recording in this folder") as caught:
+    with pytest.raises(RecordingError, match="void: no recording in this folder"):
         find(tmp_path / "void")
-    assert caught.value.expected and caught.value.found and caught.value.remedy

@@ -340,7 +340,7 @@ def test_a_name_that_occurs_twice(tmp_path):
         write(tmp_path, digital=np.vstack([DIGITAL, DIGITAL[:1]]), leads=(*LEADS, "I"))
     )
     with pytest.raises(RecordingError, match=r"same name; found I\."):
-        standard(recording)
+        in_standard_order(recording)
 
 
 def test_too_short(tmp_path):

@@ -9,6 +9,8 @@ import click
 from ecgnet_lib import __version__
 from ecgnet_lib.errors import EcgnetError, PageError
 
+JSON = click.Path(dir_okay=False, path_type=Path)
+
 
 class Cli(click.Group):
     """Commands whose errors are one clear message on stderr and exit status 1."""
@@ -51,16 +53,10 @@ def data_list() -> None:
     """List the databases and how much of each is at hand."""
     from ecgnet_lib.datasets.sources import SOURCES, state
 
-    rows = [
-        (
-            s.name,
-            s.title,
-            f"{s.size_mb:,} MB" if s.folder else "-",
-            s.licence,
-            state(s.name).removeprefix(f"{s.title}, ") or "-",
-        )
-        for s in SOURCES.values()
-    ]
+    rows = []
+    for s in SOURCES.values():
+        size, there = f"{s.size_mb:,} MB" if s.folder else "-", state(s.name)
+        rows.append((s.name, s.title, size, s.licence, there.removeprefix(f"{s.title}, ") or "-"))
     print_table(("name", "what", "download", "licence", "at hand"), rows)
 
 
@@ -68,12 +64,7 @@ def data_list() -> None:
 @click.argument("name")
 @click.option("--fs-hz", default=100, show_default=True, help="PTB-XL: which rate, 100 or 500.")
 def data_get(name: str, fs_hz: int) -> None:
-    """Download the database NAME into data/ and check it; files that are there are kept.
-
-    \b
-    Example
-      python -m ecgnet_lib data get ludb
-    """
+    """Download the database NAME into data/ and check it; files that are there are kept."""
     from ecgnet_lib.datasets.sources import get
 
     files, fetched = get(name, fs_hz)
@@ -116,8 +107,7 @@ def run_page(page: str, given: dict[str, str], axes: dict[str, str]) -> None:
     and the book itself stays as it is. Without either, the page's parameters are shown as well.
 
     \b
-    Examples
-      python -m ecgnet_lib run 02_denoising
+    Example
       python -m ecgnet_lib run 07_training --set crops=5000 --sweep seed=0,1,2
     """
     from ecgnet_lib.press.book import Book, sweep
@@ -125,21 +115,18 @@ def run_page(page: str, given: dict[str, str], axes: dict[str, str]) -> None:
     if twice := given.keys() & axes.keys():
         raise PageError(f"{min(twice)} is both set and swept")
     book = Book()
-    parameters = book.page(page).parameters.values()
     if not given and not axes:
+        parameters = book.page(page).parameters.values()
         rows = [(p.name, p.type.__name__, p.default, p.help) for p in parameters]
         print_table(("parameter", "type", "default", "what it does"), rows)
     lists = {key: text.split(",") for key, text in axes.items()}
     results = sweep(book, page, given, lists, click.echo)
-    if not lists:
-        print_table(("value", ""), [(key, short(value)) for key, value in results[0][1].items()])
-        return
-    names = list(dict.fromkeys(key for _, values in results for key in values))
-    rows = [
-        [*(settings[key] for key in lists), *(short(values.get(key, "-")) for key in names)]
-        for settings, values in results
-    ]
-    print_table((*lists, *names), rows)
+    if lists:
+        names = list(dict.fromkeys(key for _, values in results for key in values))
+        rows = [[s[key] for key in lists] + [v.get(key, "-") for key in names] for s, v in results]
+        print_table((*lists, *names), rows)
+    else:
+        print_table(("value", ""), list(results[0][1].items()))
 
 
 @main.command()
@@ -170,25 +157,16 @@ def verify(record: bool) -> None:
 
 
 @main.command()
-@click.argument("name")
-@click.option("--json", "out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
+@click.argument("name", type=click.Choice(["denoise", "model", "records"]))
+@click.option("--json", "out", type=JSON, metavar="FILE")
 def bench(name: str, out: Path | None) -> None:
-    """Measure NAME and compare with its targets.
-
-    \b
-    Example
-      python -m ecgnet_lib bench records --json bench.json
-    """
+    """Measure a speed and compare with its targets."""
     import importlib
     import os
-    import pkgutil
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy is imported
     from ecgnet_lib import bench as benches
 
-    names = sorted(module.name for module in pkgutil.iter_modules(benches.__path__))
-    if name not in names:
-        raise EcgnetError(f"there is no bench {name!r}", expected=f"one of {', '.join(names)}")
     rows = importlib.import_module(f"ecgnet_lib.bench.{name}").run()
     click.echo(benches.table(rows))
     if out:
@@ -197,34 +175,26 @@ def bench(name: str, out: Path | None) -> None:
 
 @main.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--json", "out", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT")
+@click.option("--json", "out", type=JSON, metavar="OUT")
 def predict(files: tuple[Path, ...], out: Path | None) -> None:
     """Classify recordings with the shipped network.
 
-    Prints the probability of "abnormal", of the five classes together with it, and the triage
-    level; or why a recording was refused. The exit status is 1 only if no recording could be
-    read. Not a medical device.
-
-    \b
-    Examples
-      python -m ecgnet_lib predict 00001_hr.hea 00002_hr.hea
-      python -m ecgnet_lib predict my_recordings/ --json answers.json
+    FILES are headers or folders. Prints the probability of "abnormal", of the five classes together
+    with it, and the triage level; or why a recording was refused. The exit status is 1 only if no
+    recording could be read. Not a medical device.
     """
     from ecgnet_lib.datasets.labels import DISEASES
     from ecgnet_lib.evaluation.predict import predict_files
     from ecgnet_lib.files import write_json
 
     answers = predict_files(list(files))
-    rows = [
-        [answer["file"], *["-"] * 6, f"refused: {answer['refused']}"]
-        if "refused" in answer
-        else [
-            answer["file"],
-            *(f"{p:.2f}" for p in (answer["abnormal"], *map(answer["classes"].get, DISEASES))),
-            answer["triage"],
-        ]
-        for answer in answers
-    ]
+    rows = []
+    for answer in answers:
+        cells, triage = ["-"] * 6, f"refused: {answer.get('refused')}"
+        if "refused" not in answer:
+            p = answer["abnormal"], *(answer["classes"][name] for name in DISEASES)
+            cells, triage = [f"{one:.2f}" for one in p], answer["triage"]
+        rows.append([answer["file"], *cells, triage])
     print_table(("file", "abnormal", *DISEASES, "triage"), rows)
     if out:
         write_json(out, answers)
@@ -234,29 +204,20 @@ def predict(files: tuple[Path, ...], out: Path | None) -> None:
 
 @main.command()
 @click.argument("name", required=False)
-@click.option("--list", "listed", is_flag=True, help="List the experiments.")
-def experiment(name: str | None, listed: bool) -> None:
-    """Make the stored result NAME again; some take hours.
-
-    An experiment that was stopped goes on where it stopped.
-    """
+def experiment(name: str | None) -> None:
+    """Make the stored result NAME again; without a name, list them."""
     from ecgnet_lib.experiments import EXPERIMENTS, run
 
-    if listed or name is None:
-        docs = {n: (make.__doc__ or "").partition("\n")[0] for n, make in EXPERIMENTS.items()}
-        print_table(("experiment", "what it does"), list(docs.items()))
+    if name is None:
+        rows = [(n, make.__doc__.partition("\n")[0]) for n, make in EXPERIMENTS.items()]
+        print_table(("experiment", "what it does"), rows)
     else:
         run(name, click.echo)
 
 
-def short(value: object) -> str:
-    """Return a value for a table: floats to four significant digits."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def print_table(head: tuple[str, ...], rows: list) -> None:
-    """Print rows below a head, in columns as wide as they need."""
-    lines = [[str(value) for value in row] for row in (head, *rows)]
+    """Print rows below a head, in columns as wide as they need, floats to four digits."""
+    lines = [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row] for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))

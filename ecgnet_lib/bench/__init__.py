@@ -28,19 +28,13 @@ class Row:
 
 
 def row(
-    name: str,
-    rounds: Sequence[float],
-    unit: str,
-    at_least: float | None = None,
-    at_most: float | None = None,
+    name: str, rounds: Sequence[float], unit: str, target: float | None = None, most: bool = False
 ) -> Row:
-    """Return the row of a value measured in several rounds, with a target on one side or none."""
-    value, target, met = statistics.median(rounds), at_least, None
-    if at_least is not None:
-        met = value >= at_least
-    elif at_most is not None:
-        target, met = at_most, value <= at_most
-    return Row(name, value, unit, target, met, (min(rounds), max(rounds)))
+    """Return the row of a value measured in several rounds; most: the target is an upper bound."""
+    value, met = statistics.median(rounds), None
+    if target is not None:
+        met = bool(value <= target if most else value >= target)
+    return Row(name, float(value), unit, target, met, (min(rounds), max(rounds)))
 
 
 def interleaved(
@@ -84,14 +78,5 @@ def table(rows: Sequence[Row]) -> str:
 
 def write(rows: Sequence[Row], file: str | Path) -> None:
     """Write a JSON list of {name, value, unit, target, met}, all of it or nothing."""
-    plain = [
-        {
-            "name": one.name,
-            "value": float(one.value),  # NumPy's numbers and truths are not JSON's
-            "unit": one.unit,
-            "target": None if one.target is None else float(one.target),
-            "met": None if one.met is None else bool(one.met),
-        }
-        for one in rows
-    ]
-    write_json(Path(file), plain)
+    keys = ("name", "value", "unit", "target", "met")
+    write_json(Path(file), [{key: getattr(one, key) for key in keys} for one in rows])

@@ -101,7 +101,7 @@ def size() -> list[Row]:
     ours = count_parameters(network("ours")) + count_parameters(RhythmNet())
     label = "parameters (at most): ours, with the rhythm branch"
     peers = [row(f"parameters: {n}", [count_parameters(network(n))], "") for n in PEERS]
-    return [row(label, [ours], "", at_most=PARAMETERS), *peers]
+    return [row(label, [ours], "", PARAMETERS, most=True), *peers]
 
 
 def graphs() -> list[Row]:
@@ -140,15 +140,9 @@ def one_recording() -> list[Row]:
 
     ours, theirs, rhythm = network("ours").eval(), network(PEERS[0]).eval(), RhythmNet().eval()
     with tempfile.TemporaryDirectory() as folder:
-        wfdb.wrsamp(
-            "one",
-            fs=FS_HZ,
-            units=["mV"] * len(LEADS),
-            sig_name=list(LEADS),
-            p_signal=simulate([{}], fs_hz=FS_HZ).signals[0].T.astype(np.float64),
-            fmt=["16"] * len(LEADS),
-            write_dir=folder,
-        )
+        signal = simulate([{}], fs_hz=FS_HZ).signals[0].T.astype(np.float64)
+        units, form = ["mV"] * len(LEADS), ["16"] * len(LEADS)
+        wfdb.wrsamp("one", FS_HZ, units, list(LEADS), signal, fmt=form, write_dir=folder)
         stem = Path(folder) / "one"
 
         def mine(crop_s: float) -> tuple[np.ndarray, np.ndarray]:
@@ -161,9 +155,8 @@ def one_recording() -> list[Row]:
             clean = [neurokit2.ecg_clean(lead, sampling_rate=FS_HZ) for lead in signal.T]
             return predict(theirs, torch.tensor(np.stack(clean)[np.newaxis], dtype=torch.float32))
 
-        taken = interleaved(
-            {"ours": partial(mine, 10), "ours, crops": partial(mine, 2.5), "usual": usual}
-        )
+        ways = {"ours": partial(mine, 10), "ours, crops": partial(mine, 2.5), "usual": usual}
+        taken = interleaved(ways)
     label = "read, denoise, infer: times wfdb, neurokit2 and xresnet1d101"
     rows = [row(label, ratios(taken, "usual", "ours"), "times", CHAIN)]
     rows.append(row(f"{label}, crops averaged", ratios(taken, "usual", "ours, crops"), "times"))

@@ -1,10 +1,16 @@
-"""The pages of the book: their keys, and the execution of those whose key changed."""
+"""The pages of the book: their keys, and the execution of those whose key changed.
+
+A page's key is the SHA-256 of all that its results may depend on: its code cells, its parameters,
+the library, the stored results that it names, the recordings, and the lock of the environment.
+Prose is not in it: a corrected sentence executes nothing.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -13,15 +19,62 @@ from dataclasses import replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 
-from ecgnet_lib.errors import PageError
+from ecgnet_lib.errors import PageError, SourceError
 from ecgnet_lib.paths import ROOT
-from ecgnet_lib.press import keys
-from ecgnet_lib.press.pages import Page, read_page, tags
+from ecgnet_lib.press.pages import Page, read_page
 from ecgnet_lib.press.record import recorded
 from ecgnet_lib.press.run import Job, ensure_executed, executed
 
+NOT_PAGES = {"press", "experiments", "bench", "__main__.py"}  # no page depends on these
+BUT = ("press/__init__.py", "press/record.py")  # except on these
+FILE_NAME = re.compile(r"[\w.-]+\.\w+")
 UNSAFE = re.compile(r"[^\w.=-]+")  # in a file name
 AT_ONCE = 2  # pages executed at the same time, each in one thread of its kernel
+
+
+def digest(value: object) -> str:
+    """Return the SHA-256 of a value that JSON can hold."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def checksums(root: Path, paths: Iterable[Path]) -> dict[str, str]:
+    """Return {path relative to root: SHA-256} of files."""
+    hashes = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    return {path.relative_to(root).as_posix(): hashes[path] for path in sorted(hashes)}
+
+
+def listing(folder: Path) -> str:
+    """Return the SHA-256 of a folder's listing: every file's relative path, size and time.
+
+    Thousands of recordings take milliseconds, reading them would take seconds. Hidden files and
+    hidden folders, such as caches that the library writes itself, do not count.
+    """
+    lines = hashlib.sha256()
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for path in (Path(parent, name) for name in sorted(files) if not name.startswith(".")):
+            stat, name = path.stat(), path.relative_to(folder).as_posix()
+            lines.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return lines.hexdigest()
+
+
+def data_manifest(dataset: str, code: str = "") -> str:
+    """Return what identifies the recordings that a page reads.
+
+    That is the source that `dataset` stands for and its listing, which may download it, and the
+    listings of the sources that the code names as strings, as far as they are at hand.
+    """
+    from ecgnet_lib.datasets import sources
+
+    choice = sources.choose(dataset)
+    listings = {choice.name: choice.root and listing(choice.root)}
+    named = {name for name in sources.SOURCES if re.search(f"([\"']){name}\\1", code)}
+    for name in named - {choice.name, "simulated"}:
+        try:
+            listings[name] = listing(sources.locate(name))
+        except SourceError:
+            listings[name] = None
+    return json.dumps(listings, sort_keys=True)
 
 
 def contents(root: Path) -> list[str]:
@@ -41,13 +94,17 @@ def contents(root: Path) -> list[str]:
 class Book:
     """All pages, read and checked. Raises PageError on the first that cannot be trusted.
 
-    manifest: what identifies the data of a page; tests pass something smaller.
+    manifest: what identifies the data of a page; tests pass something smaller. folder: below
+    build/, where the executed pages lie.
     """
 
     def __init__(
-        self, root: Path = ROOT, manifest: Callable[..., str] = keys.data_manifest
+        self,
+        root: Path = ROOT,
+        manifest: Callable[[str, str], str] = data_manifest,
+        folder: str = "book",
     ) -> None:
-        self.root = root
+        self.root, self.folder = root, root / "build" / folder
         self.documents = contents(root)
         files = [root / "book" / f"{name}.ipynb" for name in self.documents]
         self.pages: dict[str, Page] = {f.stem: read_page(f) for f in files if f.is_file()}
@@ -56,9 +113,28 @@ class Book:
     @cached_property
     def library(self) -> dict[str, str]:
         """Return {path: SHA-256} of the library that pages use, and of the files that it names."""
-        paths = keys.library_files(self.root)
-        text = "\n".join(path.read_text(encoding="utf-8") for path in paths)
-        return keys.checksums(self.root, [*paths, *keys.named_files(self.root, text)])
+        package = self.root / "ecgnet_lib"
+        paths = [path for path in package.rglob("*") if path.suffix in (".py", ".csv", ".js")]
+        paths = [path for path in paths if path.relative_to(package).parts[0] not in NOT_PAGES]
+        paths += [package / name for name in BUT if (package / name).is_file()]
+        return self.with_named(paths)
+
+    def with_named(self, paths: list[Path], code: str = "") -> dict[str, str]:
+        """Return {path: SHA-256} of files, and of the stored files that they or the code name.
+
+        Stored files lie below book/; in data/ the lists of checksums count.
+        """
+        text = "\n".join([code, *(path.read_text(encoding="utf-8") for path in paths)])
+        names = set(FILE_NAME.findall(text))
+        files = (*self.root.glob("book/**/*.*"), *self.root.glob("data/*.sha256"))
+        named = [p for p in files if p.name in names and p.suffix not in (".ipynb", ".md")]
+        return checksums(self.root, [*paths, *named])
+
+    def files(self, code: str, *more: str) -> dict[str, str]:
+        """Return {path: SHA-256} of what code may depend on: the library, the files `more`, and
+        the stored files that code or `more` name.
+        """
+        return self.library | self.with_named([self.root / name for name in more], code)
 
     @cached_property
     def lock(self) -> str:
@@ -68,24 +144,12 @@ class Book:
             raise PageError("the lock of the environment is missing", file=file.name)
         return hashlib.sha256(file.read_bytes()).hexdigest()
 
-    def files(self, code: str, *more: str) -> dict[str, str]:
-        """Return {path: SHA-256} of what code may depend on.
-
-        That is the library, the files `more`, and the files of the book that code or `more` name.
-        """
-        paths = [self.root / name for name in more]
-        text = "\n".join([code, *(path.read_text(encoding="utf-8") for path in paths)])
-        return self.library | keys.checksums(
-            self.root, [*paths, *keys.named_files(self.root, text)]
-        )
-
     def page(self, name: str) -> Page:
         """Return a page by its name, '07_training' or '07' or 'training'; PageError if none."""
         found = [n for n in self.pages if n == name or name in n.split("_", 1)]
         if len(found) != 1:
-            raise PageError(
-                f"there is no page {name!r}", expected=f"one of {', '.join(self.pages)}"
-            )
+            expected = f"one of {', '.join(self.pages)}"
+            raise PageError(f"there is no page {name!r}", expected=expected)
         return self.pages[found[0]]
 
     def job(self, name: str, given: dict[str, object] | None = None) -> Job:
@@ -97,19 +161,18 @@ class Book:
         given = page.values(given or {})
         settings, data = page.settings(given), ""
         if "dataset" in settings:
-            data = self.manifest(settings["dataset"], keys.sources_named(page.source))
+            data = self.manifest(settings["dataset"], page.source)
             data = hashlib.sha256(data.encode()).hexdigest()
         parts = {
             "python": sys.version_info[:2],
             "lock": self.lock,
-            "cells": [[cell["source"], tags(cell)] for cell in page.code],
+            "cells": page.cells,
             "parameters": settings,
             "files": self.files(page.source),
             "data": data,
         }
-        key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-        out = self.root / "build" / "book" / f"{name}.ipynb"
-        return Job(page, given, key, out, self.root, self.lock, data)
+        out = self.folder / f"{name}.ipynb"
+        return Job(page, given, digest(parts), out, self.root, self.lock, data)
 
     def refresh(self, log: Callable[[str], None]) -> None:
         """Execute the pages whose key changed, two at a time; give the others their present prose.
@@ -154,8 +217,7 @@ def sweep(
     The executed pages lie in build/runs/PAGE/; one that is up to date is not executed again, so a
     sweep that was cut off goes on where it was.
     """
-    page = book.page(name)
-    jobs = []
+    page, jobs = book.page(name), []
     for values in itertools.product(*axes.values()):  # all are checked before one is executed
         job = book.job(page.name, given | dict(zip(axes, values, strict=True)))
         slug = "_".join(f"{key}={value}" for key, value in job.given.items()) or "defaults"

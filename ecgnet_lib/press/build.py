@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 import shutil
@@ -17,10 +15,9 @@ from pathlib import Path
 from ecgnet_lib.errors import PageError
 from ecgnet_lib.evaluation import results
 from ecgnet_lib.files import write_if_new
-from ecgnet_lib.press.book import ROOT, Book
+from ecgnet_lib.press.book import ROOT, Book, checksums, digest
+from ecgnet_lib.press.claims import ledger_page
 from ecgnet_lib.press.glance import glance_page
-from ecgnet_lib.press.keys import checksums
-from ecgnet_lib.press.ledger import ledger_page
 from ecgnet_lib.press.lite import LITE, lite
 from ecgnet_lib.press.numbers import book_texts, check_numbers
 
@@ -64,11 +61,9 @@ def build(root: Path = ROOT, log: Callable[[str], None] = print, browser: bool =
         os.replace(made, html)
         write_if_new(key_file, key.encode())
     census_site(book.documents, html)
-    size = sum(file.stat().st_size for file in html.rglob("*") if file.is_file())
-    log(
-        f"{len(book.documents)} documents, {size / 1e6:.0f} MB, {time.monotonic() - start:.0f} s. "
-        "Open build/html/index.html"
-    )
+    size_mb = sum(file.stat().st_size for file in html.rglob("*") if file.is_file()) / 1e6
+    said = f"{len(book.documents)} documents, {size_mb:.0f} MB, {time.monotonic() - start:.0f} s."
+    log(f"{said} Open build/html/index.html")
     return html / "index.html"
 
 
@@ -76,8 +71,7 @@ def stage(book: Book) -> None:
     """Make build/book/ hold what book/ holds, except that its notebooks are the executed ones."""
     source, target = book.root / "book", book.root / "build" / "book"
     files = {path.relative_to(source): path for path in visible_files(source)}
-    made = {Path(f"{name}.md") for name in MADE}
-    made |= {name for name in files if name.suffix == ".ipynb"}
+    made = {Path(f"{name}.md") for name in MADE} | {n for n in files if n.suffix == ".ipynb"}
     contents = {name: path.read_bytes() for name, path in files.items() if name not in made}
     contents[Path("_static", "mathjax", MATHJAX)] = mathjax()
     if (source / "results" / "comparison.json").is_file():
@@ -91,27 +85,21 @@ def stage(book: Book) -> None:
 
 def cover(book: Book, made: Path) -> bytes:
     """Return the figures of the cover as Markdown; those made before, while they still hold."""
-    used = json.dumps(book.files("comparison.json leakage.json"))
-    key = f"% {hashlib.sha256(used.encode()).hexdigest()}\n"
+    key = f"% {digest(book.files('comparison.json leakage.json'))}\n"
     if made.is_file() and (text := made.read_text(encoding="utf-8")).startswith(key):
         return text.encode()
     from ecgnet_lib import figures  # which takes a second
 
-    drawn = [
-        figures.scores.cover_rebuilt(results.load_result("comparison.json")),
-        figures.scores.cover_leakage(results.load_result("leakage.json")),
-    ]
-    images = "\n".join(figures.style.picture(figure)._repr_html_() for figure in drawn)
+    rebuilt = figures.scores.cover_rebuilt(results.load_result("comparison.json"))
+    leakage = figures.scores.cover_leakage(results.load_result("leakage.json"))
+    images = "\n".join(figures.style.picture(one)._repr_html_() for one in (rebuilt, leakage))
     return f'{key}```{{raw}} html\n<div class="cover">\n{images}\n</div>\n```\n'.encode()
 
 
 def visible_files(folder: Path) -> list[Path]:
     """Return the files below a folder, sorted, without hidden ones."""
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
-    ]
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [path for path in files if "/." not in f"/{path.relative_to(folder).as_posix()}"]
 
 
 def mathjax() -> bytes:
@@ -125,10 +113,10 @@ def mathjax() -> bytes:
 def site_key(root: Path, browser: bool = False) -> str:
     """Return the SHA-256 of everything that the site is made from."""
     parts = [*visible_files(root / "build" / "book"), root / "_config.yml"]
-    parts += [root / "requirements.lock", *(root / "ecgnet_lib" / "press").glob("theme.py")]
+    parts += [root / "requirements.lock", *root.glob("ecgnet_lib/press/theme.py")]
     if browser:
         parts += visible_files(root / "build" / "lite" / "contents")
-    return hashlib.sha256(json.dumps(checksums(root, parts)).encode()).hexdigest()
+    return digest(checksums(root, parts))
 
 
 def jupyter_book(root: Path, browser: bool = False) -> Path:
@@ -140,23 +128,16 @@ def jupyter_book(root: Path, browser: bool = False) -> Path:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     start = "import ecgnet_lib.press; from jupyter_book.cli.main import main; main()"
-    command = [sys.executable, "-c", start]
-    options = ["--config", "_config.yml", "--path-output", "build/sphinx", "-W", "--keep-going"]
-    done = subprocess.run(
-        [*command, "build", "build/book", *options],
-        cwd=root,
-        env=os.environ | {"NO_COLOR": "1", LITE: "1" if browser else ""},
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    write_if_new(work / "log.txt", done.stdout.encode())
+    command = [sys.executable, "-c", start, "build", "build/book", "--config", "_config.yml"]
+    command += ["--path-output", "build/sphinx", "-W", "--keep-going"]
+    environment = os.environ | {"NO_COLOR": "1", LITE: "1" if browser else ""}
+    with open(work / "log.txt", "wb") as log:
+        done = subprocess.run(command, cwd=root, env=environment, stdout=log, stderr=log)
     if done.returncode:
-        lines = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout).splitlines()
+        said = (work / "log.txt").read_text(encoding="utf-8", errors="replace")
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", said).splitlines()
         worth = [line for line in lines if re.search("WARNING|ERROR|Error", line)] or lines[-15:]
-        if re.search(r"No key '[^']*:' found in glue", done.stdout):
+        if re.search(r"No key '[^']*:' found in glue", said):
             worth.append("(a value of a named page needs a format: {glue:text}`p.ipynb::key:s`)")
         shown = "\n  ".join(line.replace(f"{root}{os.sep}", "") for line in worth[-40:])
         raise PageError(f"Jupyter Book is not content (build/sphinx/log.txt)\n  {shown}")
@@ -171,5 +152,5 @@ def census_site(documents: list[str], html: Path) -> None:
     Jupyter Book has been known to make no page at all and to exit with success.
     """
     files = [html / f"{name}.html" for name in (*documents, "index")]
-    if empty := [f.stem for f in files if not f.is_file() or f.stat().st_size == 0]:
+    if empty := [f.stem for f in files if not f.is_file() or not f.stat().st_size]:
         raise PageError("the site lacks pages", found=", ".join(empty))

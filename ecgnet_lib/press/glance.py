@@ -7,6 +7,7 @@ not imported, so that this takes no time.
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from ecgnet_lib import ROOMS
 from ecgnet_lib.press.book import Book
 
 QUOTED = re.compile(r"`(\w+\.\w+)")  # in prose, `datasets.load(name)`
+TABLE = "| name | what it does | pages |\n|---|---|---|"
 HEAD = """\
 # ecgnet_lib at a glance
 
@@ -35,13 +37,9 @@ def parsed(file: Path) -> ast.Module:
 
 
 def summary(node: ast.AST) -> str:
-    """Return the first sentence of a docstring, or what its first lines hold of it; "" if none."""
-    text = ""
-    for line in (ast.get_docstring(node) or "").partition("\n\n")[0].splitlines():
-        text = f"{text} {line}".strip()
-        if line.endswith("."):
-            break
-    return text
+    """Return the first sentence of a docstring, up to a line that ends with a stop; "" if none."""
+    first = (ast.get_docstring(node) or "").partition("\n\n")[0]
+    return " ".join(re.split(r"(?<=\.)\n", first)[0].split())
 
 
 def face(room: Path) -> dict[str, str]:
@@ -84,25 +82,22 @@ def used_on(book: Book) -> dict[str, list[str]]:
 
 def link(book: Book, page: str) -> str:
     """Return a short link to a page: its number, or its title where it has none."""
-    number = page.partition("_")[0].lstrip("0")
-    title = book.pages[page].notebook["cells"][0]["source"].splitlines()[0].lstrip("# ")
-    return f"{{doc}}`{number if number.isdigit() else title} <{page}>`"
+    name = page.partition("_")[0].lstrip("0")
+    if not name.isdigit():
+        name = book.pages[page].notebook["cells"][0]["source"].splitlines()[0].lstrip("# ")
+    return f"{{doc}}`{name} <{page}>`"
 
 
 def section(book: Book, room: Path, used: dict[str, list[str]]) -> list[str]:
     """Return the lines of one room: a row for each function, class, or module named as a whole."""
-    rows, constants = {}, []
-    for name, module in face(room).items():
-        node = definition(room.parent, f"{room.name}.{module}", name)
-        if node:
-            rows[name] = summary(node)
-        else:
-            constants.append(f"`{name}`")
+    names = face(room)
+    nodes = {n: definition(room.parent, f"{room.name}.{names[n]}", n) for n in names}
+    constants = [f"`{name}`" for name, node in nodes.items() if node is None]
     for file in sorted(room.glob("[a-z]*.py")):
-        if not face(room) or (f"{room.name}.{file.stem}" in used and file.stem not in face(room)):
-            rows[file.stem] = summary(parsed(file))
-    lines = [f"## {room.name}", "", summary(parsed(room / "__init__.py")), ""]
-    lines += ["| name | what it does | pages |", "|---|---|---|"]
+        if not names or (f"{room.name}.{file.stem}" in used and file.stem not in names):
+            nodes[file.stem] = parsed(file)
+    rows = {name: summary(node) for name, node in nodes.items() if node}
+    lines = [f"## {room.name}", "", summary(parsed(room / "__init__.py")), "", TABLE]
     for name, says in sorted(rows.items(), key=lambda row: row[0].lower()):
         pages = used.get(f"{room.name}.{name}", [])
         links = ", ".join(link(book, page) for page in pages)
@@ -113,7 +108,5 @@ def section(book: Book, room: Path, used: dict[str, list[str]]) -> list[str]:
 
 def glance_page(book: Book) -> str:
     """Return the page as Markdown."""
-    used, package = used_on(book), book.root / "ecgnet_lib"
-    return "\n".join(
-        [HEAD, *(line for room in ROOMS for line in section(book, package / room, used))]
-    )
+    used, rooms = used_on(book), [book.root / "ecgnet_lib" / room for room in ROOMS]
+    return "\n".join([HEAD, *itertools.chain(*(section(book, room, used) for room in rooms))])

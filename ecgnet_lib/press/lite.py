@@ -67,10 +67,8 @@ def contents(book: Book, log: Callable[[str], None]) -> dict[str, bytes]:
         at = next(i for i, cell in enumerate(notebook.cells) if "parameters" in tags(cell))
         notebook.cells.insert(at + 1, new_code_cell(SIMULATED, id="simulated"))
         notebook.cells.insert(at, new_code_cell(FIRST, id="packages"))
-        notebook.metadata = {
-            "kernelspec": {"name": "python", "display_name": "Python (Pyodide)"},
-            "language_info": {"name": "python"},
-        }
+        kernel = {"name": "python", "display_name": "Python (Pyodide)"}
+        notebook.metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
         found[f"{name}.ipynb"] = nbformat.writes(notebook).encode()
         for file in book.files(page.source):
             found[file] = (book.root / file).read_bytes()
@@ -83,19 +81,12 @@ def lite(book: Book, log: Callable[[str], None]) -> Path:
     shutil.rmtree(work, ignore_errors=True)
     for file, content in contents(book, log).items():
         write_if_new(work / "contents" / file, content)
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "jupyterlite_core", "build", "--apps", "notebooks"),
-            *("--contents", "contents", "--output-dir", "site"),
-            *("--no-sourcemaps", "--no-unused-shared-packages"),
-        ],
-        cwd=work,
-        env=os.environ | {"NO_COLOR": "1"},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    command = [sys.executable, "-m", "jupyterlite_core", "build", "--apps", "notebooks"]
+    command += ["--contents", "contents", "--output-dir", "site"]
+    command += ["--no-sourcemaps", "--no-unused-shared-packages"]
+    environment = os.environ | {"NO_COLOR": "1"}
+    done = subprocess.run(command, cwd=work, env=environment, text=True, capture_output=True)
     if done.returncode or not (work / "site" / "notebooks" / "index.html").is_file():
-        last = done.stdout.strip().splitlines()[-3:]
+        last = (done.stdout + done.stderr).strip().splitlines()[-3:]
         raise PageError("JupyterLite made no site", found=" / ".join(last), remedy="make lite")
     return work / "site"

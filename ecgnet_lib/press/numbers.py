@@ -48,21 +48,16 @@ def bare_numbers(text: str, allowed: dict[str, str]) -> tuple[list[str], set[str
     return found, used
 
 
-def prose_of(path: Path) -> str:
-    """Return the Markdown of a document: a text, or the text cells of a notebook."""
-    text = path.read_text(encoding="utf-8")
-    if path.suffix != ".ipynb":
-        return text
+def book_texts(root: Path) -> dict[str, str]:
+    """Return {name: Markdown} of the documents and pages that people write in book/."""
     import nbformat
 
-    cells = nbformat.reads(text, as_version=4).cells
-    return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-
-
-def book_texts(root: Path) -> dict[str, str]:
-    """Return {name: Markdown} of the documents that people write in book/."""
-    found = [*(root / "book").glob("*.ipynb"), *(root / "book").glob("*.md")]
-    return {path.stem: prose_of(path) for path in sorted(found)}
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in root.glob("book/*.md")}
+    for path in root.glob("book/*.ipynb"):
+        cells = nbformat.read(path, as_version=4).cells
+        prose = [cell.source for cell in cells if cell.cell_type == "markdown"]
+        texts[path.stem] = "\n\n".join(prose)
+    return dict(sorted(texts.items()))
 
 
 def check_numbers(root: Path, texts: dict[str, str]) -> None:
@@ -73,17 +68,15 @@ def check_numbers(root: Path, texts: dict[str, str]) -> None:
     """
     file = root / ALLOWED
     lists = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    wrong, unused = [], {name: set(phrases) for name, phrases in lists.items()}
+    wrong, left = [], {(place, phrase) for place, phrases in lists.items() for phrase in phrases}
     for name, text in texts.items():
         found, used = bare_numbers(text, lists.get("everywhere", {}) | lists.get(name, {}))
         wrong += [f"{name}: ... {words} ..." for words in found]
-        for place in unused:
-            unused[place] -= used if place in ("everywhere", name) else set()
+        left -= {(place, phrase) for place in ("everywhere", name) for phrase in used}
     if wrong:
-        raise PageError(
-            "numbers stand in the prose that no page has recorded\n  " + "\n  ".join(wrong),
-            remedy=f"record() the value and quote it with {{glue:text}}, or give a reason in "
-            f"{ALLOWED.as_posix()}",
-        )
-    if left := [f"{name}: {phrase}" for name, rest in unused.items() for phrase in sorted(rest)]:
-        raise PageError("no text holds these phrases any more", file=ALLOWED, found=left)
+        remedy = f"record() the value and quote it, or give a reason in {ALLOWED.as_posix()}"
+        what = "numbers stand in the prose that no page has recorded"
+        raise PageError("\n  ".join([what, *wrong]), remedy=remedy)
+    if left:
+        found = [": ".join(pair) for pair in sorted(left)]
+        raise PageError("no text holds these phrases any more", file=ALLOWED, found=found)

@@ -41,10 +41,8 @@ class Parameter:
                 return value
         except (ValueError, KeyError):
             pass
-        raise PageError(
-            f"the parameter {self.name} does not take {value!r}",
-            expected=f"{self.type.__name__} ({self.help})",
-        )
+        what = f"the parameter {self.name} does not take {value!r}"
+        raise PageError(what, expected=f"{self.type.__name__} ({self.help})")
 
 
 @dataclass(frozen=True)
@@ -57,25 +55,23 @@ class Page:
     parameters: dict[str, Parameter]
 
     @property
-    def code(self) -> list[dict]:
-        """Return the code cells, in order."""
-        return code_cells(self.notebook)
+    def cells(self) -> list[list]:
+        """Return what is executed: [source, tags] of each code cell."""
+        return [[cell["source"], tags(cell)] for cell in code_cells(self.notebook)]
 
     @property
     def source(self) -> str:
         """Return the source of all code cells as one text."""
-        return "\n".join(cell["source"] for cell in self.code)
+        return "\n".join(source for source, _ in self.cells)
 
     def values(self, given: dict[str, object]) -> dict[str, object]:
         """Return the given values in their types; PageError for an unknown name or a misfit."""
         for name in given:
             if name not in self.parameters:
                 near = difflib.get_close_matches(name, self.parameters, n=1, cutoff=0.5)
-                raise PageError(
-                    f"the page {self.name} has no parameter {name!r}",
-                    expected="one of " + ", ".join(self.parameters),
-                    remedy=f"did you mean {near[0]}?" if near else None,
-                )
+                what = f"the page {self.name} has no parameter {name!r}"
+                remedy = f"did you mean {near[0]}?" if near else None
+                raise PageError(what, expected=f"one of {list(self.parameters)}", remedy=remedy)
         return {name: self.parameters[name].parse(value) for name, value in given.items()}
 
     def settings(self, given: dict[str, object]) -> dict[str, object]:
@@ -112,12 +108,8 @@ def read_page(path: Path) -> Page:
         raise PageError("the page is not a notebook", file=file, found=found) from None
     tagged = [i for i, cell in enumerate(code_cells(notebook)) if "parameters" in tags(cell)]
     if tagged != [0]:
-        raise PageError(
-            "not exactly one cell is tagged 'parameters', or it is not the first code cell",
-            file=file,
-            found=f"{len(tagged)} such cells",
-            remedy="tag the first code cell, and no other",
-        )
+        what = "not exactly one cell is tagged 'parameters', or it is not the first code cell"
+        raise PageError(what, file=file, found=f"{len(tagged)} such cells")
     parameters = read_parameters(code_cells(notebook)[0]["source"], file)
     return Page(path.stem, file, notebook, parameters)
 

@@ -38,19 +38,14 @@ class Finding:
     difference: float | None = None
 
 
-def equal(check: str, subject: str, old: object, new: object) -> Finding:
-    """Return a finding about two values that must be the same."""
-    return Finding(check, subject, old, new, old == new)
-
-
-def number(
-    check: str, subject: str, old: float | None, new: float | None, tolerance: float = EXACT
+def compare(
+    check: str, subject: str, old: object, new: object, tolerance: float = EXACT
 ) -> Finding:
-    """Return a finding about a number that must not move by more than the tolerance."""
+    """Return a finding about two values: numbers may differ by the tolerance, others not at all."""
     if not all(isinstance(value, int | float) for value in (old, new)):
-        return equal(check, subject, old, new)
+        return Finding(check, subject, old, new, old == new)
     difference = float(new) - float(old)
-    return Finding(check, subject, old, float(new), abs(difference) <= tolerance, difference)
+    return Finding(check, subject, old, new, abs(difference) <= tolerance, difference)
 
 
 def check_files() -> Iterator[Finding]:
@@ -59,7 +54,7 @@ def check_files() -> Iterator[Finding]:
     listed = read_sums(seal) if seal.is_file() else {}
     for name in sorted(there.keys() | listed):
         found = sha256(there[name]) if name in there else "missing"
-        yield equal("stored files", f"book/results/{name}", listed.get(name, "not listed"), found)
+        yield compare("stored files", f"book/results/{name}", listed.get(name, "not listed"), found)
 
 
 def check_weights() -> Iterator[Finding]:
@@ -69,7 +64,7 @@ def check_weights() -> Iterator[Finding]:
         weights, name = about.with_suffix(".safetensors"), f"weights/{about.stem}.safetensors"
         digests[about.stem] = sha256(weights) if weights.is_file() else "missing"
         said = json.loads(about.read_text(encoding="utf-8")).get("weights_sha256")
-        yield equal("weights", name, said, digests[about.stem])
+        yield compare("weights", name, said, digests[about.stem])
     for file, key, network in (
         ("comparison.json", "virtual_weights", "virtual"),
         ("comparison.json", "virtual_rhythm_weights", "virtual_rhythm"),
@@ -79,27 +74,36 @@ def check_weights() -> Iterator[Finding]:
     ):
         said = dict(leaves(results.load_result(file))).get(key)
         subject = f"{file}: {key}, of weights/{network}.safetensors"
-        yield equal("weights", subject, said, digests.get(network))
+        yield compare("weights", subject, said, digests.get(network))
+
+
+def protocols(*names: str) -> Iterator[tuple[str, str, dict, dict, pd.DataFrame]]:
+    """Yield experiment (those named, or all), protocol, result, its part stored, predictions."""
+    for name in names or PREDICTED:
+        table, result = (
+            results.load_predictions(f"{name}.csv.gz"),
+            results.load_result(f"{name}.json"),
+        )
+        for protocol, stored in result["protocols"].items():
+            yield name, protocol, result, stored, table[table.protocol == protocol]
 
 
 def check_predictions(*names: str) -> Iterator[Finding]:
-    """Compute thresholds, counts and metrics from the stored predictions, with scikit-learn.
+    """Compute thresholds, counts and metrics of experiments from predictions, with scikit-learn."""
+    for name, protocol, _, stored, rows in protocols(*names):
+        where, ran = f"{name}.json: protocols.{protocol}", sorted(rows["method"].unique())
+        yield compare("metrics", f"{where}.methods", sorted(stored["methods"]), ran)
+        for subject, old, new, tolerance in again(rows, stored, ROUNDED.get(name, EXACT)):
+            yield compare("metrics", f"{where}.methods.{subject}", old, new, tolerance)
 
-    names: of experiments; all of PREDICTED if none is given.
+
+def again(
+    rows: pd.DataFrame, stored: dict, tolerance: float
+) -> Iterator[tuple[str, object, object, float]]:
+    """Yield (subject, stored value, value now, tolerance) for all methods of one protocol.
+
+    tolerance: of the macro AUC.
     """
-    for name in names or PREDICTED:
-        table = results.load_predictions(f"{name}.csv.gz")
-        for protocol, stored in results.load_result(f"{name}.json")["protocols"].items():
-            rows, where = table[table.protocol == protocol], f"{name}.json: protocols.{protocol}"
-            ran = sorted(rows["method"].unique())
-            yield equal("metrics", f"{where}.methods", sorted(stored["methods"]), ran)
-            yield from check_protocol(where, rows, stored, ROUNDED.get(name, EXACT))
-
-
-def check_protocol(
-    where: str, rows: pd.DataFrame, stored: dict, tolerance: float
-) -> Iterator[Finding]:
-    """Compute the metrics of all methods of one protocol; tolerance: of the macro AUC."""
     from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
     from ecgnet_lib.evaluation.methods import apply_thresholds, known_abnormal
@@ -109,34 +113,29 @@ def check_protocol(
         rows = rows.assign(set="test")
     for name, method in stored["methods"].items():
         runs = [run for _, run in rows[rows["method"] == name].groupby("seed")]
-        aucs = [[roc_auc_score(*known(run, c)) for c in stored["columns"]] for run in runs]
-        subject, means = f"{where}.methods.{name}", [float(np.mean(one)) for one in aucs]
-        mean = float(np.mean(means)) if means else None
-        held = method["macro_auc"]["value"]
-        yield number("metrics", f"{subject}.macro_auc", held, mean, tolerance)
-        for seed, (old, new) in enumerate(zip(method["by_seed"], means, strict=False)):
-            yield number("metrics", f"{subject}.by_seed.{seed}", old, new, tolerance)
         if not runs:
+            yield f"{name}.macro_auc", method["macro_auc"]["value"], None, tolerance
             continue
+        aucs = [[roc_auc_score(*known(run, c)) for c in stored["columns"]] for run in runs]
+        means = np.mean(aucs, axis=1).tolist()
+        yield f"{name}.macro_auc", method["macro_auc"]["value"], np.mean(means), tolerance
+        for seed, (old, new) in enumerate(zip(method["by_seed"], means, strict=False)):
+            yield f"{name}.by_seed.{seed}", old, new, tolerance
         test, thresholds = apply_thresholds(runs[0], stored["threshold_from"])
         for column, metrics in method["metrics"].items():
             cuts = [None if np.isnan(cut) else cut for cut in thresholds[column]]
-            here = f"{subject}.metrics.{column}"
-            yield equal("metrics", f"{here}.threshold", method["thresholds"][column], cuts)
-            positives = int(test.groupby("recording")[column].max().sum())
-            yield equal("metrics", f"{here}.positives", metrics["positives"], positives)
-            truth, score = known(test.assign(set="test"), column)
+            here, positives = f"{name}.metrics.{column}", test.groupby("recording")[column].max()
+            yield f"{here}.threshold", method["thresholds"][column], cuts, EXACT
+            yield f"{here}.positives", metrics["positives"], int(positives.sum()), EXACT
+            truth, score = known(test, column)
             if truth.all() or not truth.any():
                 continue
+            precision = average_precision_score(truth, score)
             decision = test.loc[test[column].notna(), f"d_{column}"]
-            again = {
-                "auc": roc_auc_score(truth, score),
-                "average_precision": average_precision_score(truth, score),
-                "f1": None if None in cuts else f1_score(truth, decision),
-            }
-            for metric, value in again.items():
-                slack = 5 * EXACT if metric == "average_precision" else EXACT
-                yield number("metrics", f"{here}.{metric}", metrics[metric], value, slack)
+            f1 = None if None in cuts else f1_score(truth, decision)
+            yield f"{here}.auc", metrics["auc"], roc_auc_score(truth, score), EXACT
+            yield f"{here}.average_precision", metrics["average_precision"], precision, 5 * EXACT
+            yield f"{here}.f1", metrics["f1"], f1, EXACT
 
 
 def known(run: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
@@ -153,27 +152,20 @@ def check_intervals(*where: tuple[str, str]) -> Iterator[Finding]:
     """
     from ecgnet_lib.evaluation.methods import evaluate
 
-    for name in dict.fromkeys(name for name, _ in where) or PREDICTED:
-        table, result = (
-            results.load_predictions(f"{name}.csv.gz"),
-            results.load_result(f"{name}.json"),
-        )
-        for protocol, stored in result["protocols"].items():
-            if where and (name, protocol) not in where:
-                continue
-            rows, leak = table[table.protocol == protocol], stored["threshold_from"]
-            found = evaluate(rows, result["references"], leak)
-            again, held = dict(leaves(found)), dict(leaves({k: stored.get(k) for k in found}))
-            subject = f"{name}.json: protocols.{protocol}"
-            for path in sorted(again.keys() | held):
-                loose = "_auc" in path or "difference_to" in path or "by_seed" in path
-                tolerance = ROUNDED.get(name, EXACT) if loose else EXACT
-                old, new = held.get(path), again.get(path)
-                finding = number("intervals", f"{subject}.{path}", old, new, tolerance)
-                if not finding.good:
-                    yield finding
-            counts = (f"{len(values)} values" for values in (held, again))
-            yield equal("intervals", subject, *counts)
+    for name, protocol, result, stored, rows in protocols(*dict.fromkeys(n for n, _ in where)):
+        if where and (name, protocol) not in where:
+            continue
+        found = evaluate(rows, result["references"], stored["threshold_from"])
+        now, held = dict(leaves(found)), dict(leaves({k: stored.get(k) for k in found}))
+        subject = f"{name}.json: protocols.{protocol}"
+        for path in sorted(now.keys() | held):
+            loose = any(part in path for part in ("_auc", "difference_to", "by_seed"))
+            tolerance = ROUNDED.get(name, EXACT) if loose else EXACT
+            pair = held.get(path), now.get(path)
+            finding = compare("intervals", f"{subject}.{path}", *pair, tolerance)
+            if not finding.good:
+                yield finding
+        yield compare("intervals", subject, f"{len(held)} values", f"{len(now)} values")
 
 
 def leaves(tree: object, path: str = "") -> Iterator[tuple[str, object]]:
@@ -188,20 +180,18 @@ def leaves(tree: object, path: str = "") -> Iterator[tuple[str, object]]:
 def check_explanation() -> Iterator[Finding]:
     """Compute the mean areas and correlations from those of each recording."""
     result = results.load_result("explanation.json")
-    pairs = {
-        f"deletion.forms.{form}.areas.{name}.all": (areas["all"], found["per_recording"][name])
-        for form, found in result["deletion"]["forms"].items()
-        for name, areas in found["areas"].items()
-    }
-    sanity = result["sanity"]
-    pairs |= {
-        f"sanity.correlation.{name}.{part}": (stored, sanity["per_recording"][name][part])
-        for name, parts in sanity["correlation"].items()
-        for part, stored in parts.items()
-    }
+    sanity, pairs = result["sanity"], {}
+    for form, found in result["deletion"]["forms"].items():
+        for name, areas in found["areas"].items():
+            path = f"deletion.forms.{form}.areas.{name}.all"
+            pairs[path] = areas["all"], found["per_recording"][name]
+    for name, parts in sanity["correlation"].items():
+        for part, stored in parts.items():
+            each = sanity["per_recording"][name][part]
+            pairs[f"sanity.correlation.{name}.{part}"] = stored, each
     for path, (stored, each) in pairs.items():
-        mean = float(np.mean(each))
-        yield number("metrics", f"explanation.json: {path}", stored["value"], mean, 2e-5)
+        subject, mean = f"explanation.json: {path}", float(np.mean(each))
+        yield compare("metrics", subject, stored["value"], mean, 2e-5)
 
 
 def check_data() -> Iterator[Finding]:
@@ -212,28 +202,30 @@ def check_data() -> Iterator[Finding]:
     from ecgnet_lib.datasets.sources import locate
     from ecgnet_lib.datasets.tables import READERS
 
-    truth = pd.read_csv(results.RESULTS / "comparison_truth.csv", index_col="recording")
-    owner = truth["source"].map(lambda source: DATABASES.get(source, "challenge-2021"))
+    check, truth = (
+        "data at hand",
+        pd.read_csv(results.RESULTS / "comparison_truth.csv", index_col=0),
+    )
+    check, owner = "data at hand", truth["source"].map(DATABASES).fillna("challenge-2021")
     for database, rows in truth.groupby(owner):
+        count = f"{len(rows)} recordings"
         try:
             labelled = READERS[database](locate(database))
         except SourceError:
-            yield Finding("data at hand", database, f"{len(rows)} recordings", "not at hand", True)
+            yield Finding(check, database, count, "not at hand", True)
             continue
         table, reasons = labelled.table, dict(labelled.refused)
         for name in rows.index.difference(table.index):
             found = reasons.get(name, "no such recording at hand")
-            yield Finding("data at hand", name, "a stored recording", found, False)
+            yield Finding(check, name, "a stored recording", found, False)
         shared = rows.index.intersection(table.index)
         classes = list(rows.columns.drop(["patient", "source"]))
         old, now = (t.loc[shared, classes].astype("boolean").astype("Int64") for t in (rows, table))
         same = ((now == old) | (now.isna() & old.isna())).fillna(False).astype(bool)
         for name, row in same[~same.all(axis=1)].iterrows():
             subject, wrong = f"comparison_truth.csv: {name}", ", ".join(row.index[~row])
-            yield Finding(
-                "data at hand", subject, "labels of the database", f"other {wrong}", False
-            )
-        yield Finding("data at hand", database, f"{len(rows)} recordings", f"{len(shared)}", True)
+            yield Finding(check, subject, "labels of the database", f"other {wrong}", False)
+        yield Finding(check, database, count, f"{len(shared)}", True)
 
 
 CHECKS = (check_files, check_weights, check_predictions, check_explanation, check_data)

@@ -29,40 +29,19 @@ def record(name: str, value: float | int | str | bool) -> None:
     from IPython.display import display
 
     if not NAME.fullmatch(name):
-        raise PageError(
-            "a recorded name cannot be quoted",
-            expected="a letter, then letters, digits, '_', '.', '-'",
-            found=repr(name),
-        )
-    plain = _plain(name, value)
-    display(
-        {f"{MIME}text/plain": repr(plain)},
-        metadata={
-            "scrapbook": {"name": name, "mime_prefix": MIME},
-            "claim": {"name": name, "value": plain},
-        },
-        raw=True,
+        expected = "a letter, then letters, digits, '_', '.', '-'"
+        raise PageError("a recorded name cannot be quoted", expected=expected, found=repr(name))
+    with contextlib.suppress(AttributeError, RuntimeError, ValueError):  # of no or of many elements
+        value = value.item()
+    finite = isinstance(value, bool | int | str) or (
+        isinstance(value, float) and math.isfinite(value)
     )
-
-
-def _plain(name: str, value: object) -> float | int | str | bool:
-    if hasattr(value, "item"):
-        with contextlib.suppress(RuntimeError, ValueError):  # of more than one element
-            value = value.item()
-    if not isinstance(value, (bool, int, float, str)):
-        raise PageError(
-            f"{name} cannot be recorded",
-            expected="a number, a string or a bool",
-            found=type(value).__name__,
-        )
-    if isinstance(value, float) and not math.isfinite(value):
-        raise PageError(
-            f"{name} cannot be recorded",
-            expected="a finite number",
-            found=value,
-            remedy="record a word instead, such as 'not estimable'",
-        )
-    return value
+    if not finite:
+        expected = "a finite number, a string or a bool"
+        raise PageError(f"{name} cannot be recorded", expected=expected, found=repr(value))
+    glued = {"name": name, "mime_prefix": MIME}
+    metadata = {"scrapbook": glued, "claim": {"name": name, "value": value}}
+    display({f"{MIME}text/plain": repr(value)}, metadata=metadata, raw=True)
 
 
 def recorded(notebook: dict, file: str | None = None) -> dict[str, float | int | str | bool]:
@@ -71,17 +50,13 @@ def recorded(notebook: dict, file: str | None = None) -> dict[str, float | int |
     Raises PageError, naming the file, when a name was recorded twice: prose could not tell which
     one it quotes.
     """
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
     values: dict[str, float | int | str | bool] = {}
-    outputs = (output for cell in notebook["cells"] for output in cell.get("outputs", ()))
     for output in outputs:
         if (claim := output.get("metadata", {}).get("claim")) is None:
             continue
         if claim["name"] in values:
-            raise PageError(
-                f"the value {claim['name']!r} is recorded twice",
-                file=file,
-                remedy="give each record() of a page its own name",
-            )
+            raise PageError(f"the value {claim['name']!r} is recorded twice", file=file)
         values[claim["name"]] = claim["value"]
     return values
 

@@ -25,18 +25,18 @@ KERNEL = "ecgnet"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 REPORT = "from ecgnet_lib.press.run import kernel_report\n\nkernel_report()"
-LIBRARIES = {  # how they are imported, how they are installed
-    "torch": "torch",
-    "torch_geometric": "torch-geometric",
-    "numpy": "numpy",
-    "scipy": "scipy",
-    "sklearn": "scikit-learn",
-    "pandas": "pandas",
-    "pywt": "pywavelets",
-    "wfdb": "wfdb",
-    "captum": "captum",
-    "matplotlib": "matplotlib",
-}
+LIBRARIES = ("torch", "torch_geometric", "numpy", "scipy", "sklearn", "pandas", "pywt", "wfdb")
+LIBRARIES += ("captum", "matplotlib")
+PROVENANCE = """\
+```{{admonition}} What made this page
+:class: dropdown provenance
+
+| what | which |
+|---|---|
+{table}
+
+Lock, data and key are the first digits of SHA-256. The page is executed again when its key changes.
+```"""
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,10 @@ def executed(job: Job) -> dict | None:
     """Return the executed page if it is there and its key is the job's, else None."""
     import nbformat
 
-    notebook = nbformat.read(job.out, as_version=4) if job.out.is_file() else None
-    fresh = notebook is not None and notebook.metadata.get("ecgnet", {}).get("key") == job.key
-    return notebook if fresh else None
+    if not job.out.is_file():
+        return None
+    notebook = nbformat.read(job.out, as_version=4)
+    return notebook if notebook.metadata.get("ecgnet", {}).get("key") == job.key else None
 
 
 def ensure_executed(job: Job, log: Callable[[str], None]) -> None:
@@ -88,17 +89,12 @@ def run(job: Job) -> float:
         folder.mkdir(parents=True, exist_ok=True)
     page = without_outputs(job.page.notebook)
     page["cells"].append(new_code_cell(REPORT))
+    kernel = {"kernel_name": KERNEL, "language": "python", "start_timeout": 120}
+    # The kernel's folder; cwd= would move this whole process.
+    kernel["resources"] = {"metadata": {"path": str(job.out.parent)}}
     try:
         notebook = execute_notebook(
-            page,
-            str(work),
-            parameters=job.given,
-            kernel_name=KERNEL,
-            language="python",
-            progress_bar=False,
-            start_timeout=120,
-            # The kernel's folder; cwd= would move this whole process.
-            resources={"metadata": {"path": str(job.out.parent)}},
+            page, str(work), parameters=job.given, progress_bar=False, **kernel
         )
     except PapermillExecutionError as error:
         place = f"  the page up to that cell: build/work/{work.name}"
@@ -126,13 +122,8 @@ def use_kernel(root: Path) -> None:
     folder = root / "build" / "jupyter"
     # The log level hides the messages of a kernel at every start (TCP) and end (the interrupt).
     argv = ["-m", "ipykernel_launcher", "-f", "{connection_file}", "--IPKernelApp.log_level=50"]
-    spec = {
-        "argv": [sys.executable, *argv],
-        "display_name": "Python 3 (book)",
-        "language": "python",
-        "env": ONE_THREAD,
-    }
-    text = json.dumps(spec, indent=1)
+    spec = {"argv": [sys.executable, *argv], "display_name": "Python 3 (book)", "env": ONE_THREAD}
+    text = json.dumps(spec | {"language": "python"})
     write_if_new(folder / "kernels" / KERNEL / "kernel.json", text.encode())
     paths = [str(folder), *filter(None, os.environ.get("JUPYTER_PATH", "").split(os.pathsep))]
     os.environ["JUPYTER_PATH"] = os.pathsep.join(dict.fromkeys(paths))
@@ -151,32 +142,29 @@ def without_outputs(notebook: dict) -> dict:
 def write_page(job: Job, executed: dict, about: dict) -> bool:
     """Write the page as it stands in book/ with the outputs of an execution; True if it changed.
 
-    about: what `run` reports of the execution.
+    about: what `run` reports of the execution. The cells of prose that are added have fixed ids,
+    so that the same page is made the same again.
     """
     import nbformat
+    from nbformat.v4 import new_markdown_cell
 
-    notebook = without_outputs(job.page.notebook)
+    notebook, settings = without_outputs(job.page.notebook), job.page.settings(job.given)
     injected = [c for c in code_cells(executed) if "injected-parameters" in tags(c)]
     results = [c for c in code_cells(executed) if "injected-parameters" not in tags(c)]
     for cell, result in zip(code_cells(notebook), results, strict=False):
         # Widgets load scripts from elsewhere; a progress bar's text is on stderr anyway.
         cell["outputs"] = [o for o in result["outputs"] if WIDGET not in o.get("data", {})]
         cell["execution_count"] = result["execution_count"]
-    cells, settings = notebook["cells"], job.page.settings(job.given)
+    cells = notebook["cells"]
     after_parameters = cells.index(code_cells(notebook)[0]) + 1
     cells[after_parameters:after_parameters] = injected
-    cells.insert(1, prose("cost", cost(about)))
-    cells.append(prose("provenance", provenance(about, settings, job.key)))
+    memory = f"{about['kernel']['peak_mb']:,} MB of memory at most"
+    cost = f"*Executed in {about['seconds']:.0f} s, with {memory}.*"
+    cells.insert(1, new_markdown_cell(cost, id="cost"))
+    cells.append(new_markdown_cell(provenance(about, settings, job.key), id="provenance"))
     notebook["metadata"]["language_info"] = executed["metadata"]["language_info"]
     notebook["metadata"]["ecgnet"] = {"key": job.key, "settings": settings, "about": about}
     return write_if_new(job.out, (nbformat.writes(notebook) + "\n").encode())
-
-
-def prose(name: str, text: str) -> dict:
-    """Return a cell of prose. Its name is its id, so that the same page is made the same again."""
-    from nbformat.v4 import new_markdown_cell
-
-    return new_markdown_cell(text, id=name)
 
 
 def kernel_report() -> None:
@@ -187,9 +175,7 @@ def kernel_report() -> None:
     gpu = torch is not None and torch.cuda.is_available()
     report = {
         "python": ".".join(map(str, sys.version_info[:3])),
-        "libraries": {
-            name: metadata.version(name) for key, name in LIBRARIES.items() if key in sys.modules
-        },
+        "libraries": {n: str(sys.modules[n].__version__) for n in LIBRARIES if n in sys.modules},
         "device": torch.cuda.get_device_name() if gpu else "CPU, one thread",
         "peak_mb": round(high_water_mb()),
     }
@@ -222,14 +208,6 @@ def code_state(root: Path) -> str:
         return f"version {version}, not in a git repository"
 
 
-def cost(about: dict) -> str:
-    """Return the line at the top of an executed page."""
-    return (
-        f"*Executed in {about['seconds']:.0f} s, with {about['kernel']['peak_mb']:,} MB of memory "
-        "at most.*"
-    )
-
-
 def provenance(about: dict, settings: dict[str, object], key: str) -> str:
     """Return the table at the end of an executed page. settings: every parameter's value."""
     kernel, lock = about["kernel"], about["lock"][:12]
@@ -244,9 +222,4 @@ def provenance(about: dict, settings: dict[str, object], key: str) -> str:
         "key": key[:12],
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
-    return (
-        "```{admonition} What made this page\n:class: dropdown provenance\n\n"
-        f"| what | which |\n|---|---|\n{table}\n\n"
-        "Lock, data and key are the first digits of SHA-256. The page is executed again when its "
-        "key changes.\n```"
-    )
+    return PROVENANCE.format(table=table)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
 
 from docutils import nodes
+from sphinx.application import Sphinx
 
 from ecgnet_lib.press.lite import LITE, PAGES
-
-if TYPE_CHECKING:
-    from sphinx.application import Sphinx
 
 EMPTY_HEADER = re.compile(r"<th\b([^>]*)>(?:\s|&nbsp;)*</th>")
 
@@ -31,16 +28,13 @@ def load_once(app, pagename, templatename, context, doctree) -> None:
     Jupyter Book adds every script below _static/ to every page, also those that other extensions
     add; a second MathJax fails with an error on the console.
     """
-    seen = set()
-    kept = []
+    kept = {}
     for script in context.get("script_files", ()):
         body = getattr(script, "attributes", {}).get("body") or ""
         name = str(getattr(script, "filename", None) or body)
-        if "thebe" in name.lower() or name in seen:
-            continue
-        seen.add(name)
-        kept.append(script)
-    context["script_files"] = kept
+        if "thebe" not in name.lower():
+            kept.setdefault(name, script)
+    context["script_files"] = list(kept.values())
 
 
 def roles(app, pagename, templatename, context, doctree) -> None:
@@ -52,14 +46,10 @@ def roles(app, pagename, templatename, context, doctree) -> None:
 def in_the_browser(app, pagename, templatename, context, doctree) -> None:
     """Give a page that runs in the browser a button that opens it there."""
     if os.environ.get(LITE) and pagename in PAGES:
-        button = {
-            "type": "link",
-            "url": f"lite/notebooks/index.html?path={pagename}.ipynb",
-            "text": "Run in the browser",
-            "icon": "fas fa-play",
-            "tooltip": "Opens the page in JupyterLite: Python in your browser, nothing installed",
-            "label": "lite-button",
-        }
+        url = f"lite/notebooks/index.html?path={pagename}.ipynb"
+        tip = "Opens the page in JupyterLite: Python in your browser, nothing installed"
+        button = {"type": "link", "url": url, "text": "Run in the browser", "tooltip": tip}
+        button |= {"icon": "fas fa-play", "label": "lite-button"}
         context["header_buttons"].insert(0, button)
 
 

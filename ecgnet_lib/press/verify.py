@@ -5,71 +5,64 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
 import re
-import subprocess
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from ecgnet_lib.errors import EcgnetError, PageError
 from ecgnet_lib.experiments.common import seal, sha256, stored_files
 from ecgnet_lib.files import write_atomic, write_json
-from ecgnet_lib.press.book import ROOT, Book
-from ecgnet_lib.press.claims import verdict
-from ecgnet_lib.press.ledger import ledger_rows
+from ecgnet_lib.press.book import ROOT, Book, digest
+from ecgnet_lib.press.claims import ledger_rows, verdict
 from ecgnet_lib.press.numbers import book_texts, check_numbers
-from ecgnet_lib.press.pages import Page, tags
-from ecgnet_lib.press.recompute import CHECKS, Finding, check_intervals
+from ecgnet_lib.press.recompute import CHECKS, Finding, check_intervals, compare
 from ecgnet_lib.press.record import recorded
-from ecgnet_lib.press.report import report
-from ecgnet_lib.press.run import Job, executed
+from ecgnet_lib.press.run import code_state, executed
 
 PAGES = Path("book", "results", "pages", "values.json")  # of each page when it was accepted
+FRESH = "verify/pages"  # the folder below build/ that `verify` executes the pages into
 RELATIVE, ABSOLUTE = 0.01, 0.005  # another processor rounds otherwise; the same one gives the same
 TIMED = re.compile(r"(?:06_model: (?:pass_ms|slowest|slowest_share)|07_training: seconds)$")
 FIGURE = re.compile(r"[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?")
-
-
-class Fresh(Book):
-    """The book, executed into an empty folder of its own."""
-
-    def job(self, name: str, given: dict[str, object] | None = None) -> Job:
-        """Return the page's job with its result below build/verify/."""
-        out = self.root / "build" / "verify" / "pages" / f"{name}.ipynb"
-        return replace(super().job(name, given), out=out)
-
-
-def page_digest(page: Page) -> str:
-    """Return the SHA-256 of what is executed of a page: its code cells and their tags."""
-    cells = [[cell["source"], tags(cell)] for cell in page.code]
-    return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
+PACKAGES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "PyWavelets")
+HTML = """<!doctype html><html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width"><title>Verification</title><style>
+body{{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;
+color:#1a1a1a;background:#fff}}
+table{{border-collapse:collapse;width:100%;font-size:.85rem;margin:.5rem 0 1.5rem}}
+th,td{{border-bottom:1px solid #ccc;padding:.25rem .5rem;text-align:left;vertical-align:top;
+overflow-wrap:anywhere}}
+@media(prefers-color-scheme:dark){{body{{color:#eee;background:#14181e}}}}
+</style></head><body><main>
+<h1>{word}</h1>
+<p>{n:,} things checked in {seconds:.0f} s.</p>
+{parts}
+</main></body></html>
+"""
 
 
 def data_said(notebook: dict) -> list[str]:
     """Return the sentences in which an executed page says which data it ran on."""
-    texts = [
-        output.get("data", {}).get("text/plain", "")
-        for cell in notebook["cells"]
-        for output in cell.get("outputs", ())
-    ]
-    texts = ["".join(text) for text in texts]
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
+    texts = [output.get("data", {}).get("text/plain", "") for output in outputs]
     notes = [t for t in texts if t.startswith(("Data of this page.", "Simulated data."))]
     return [note.partition(", read from")[0] for note in notes]
 
 
 def check_prose(book: Book) -> Iterator[Finding]:
     """Look for numbers in the prose that no page recorded."""
-    try:
-        check_numbers(book.root, book_texts(book.root))
-        yield Finding("pages", "numbers in the prose", "recorded", "recorded", True)
-    except PageError as error:
-        yield Finding("pages", "numbers in the prose", "recorded", str(error), False)
+    check_numbers(book.root, book_texts(book.root))
+    yield compare("pages", "numbers in the prose", "recorded", "recorded")
 
 
 def check_code(book: Book) -> Iterator[Finding]:
@@ -77,8 +70,8 @@ def check_code(book: Book) -> Iterator[Finding]:
     held = accepted_pages(book.root)
     for name in sorted(book.pages.keys() | held):
         said = held.get(name, {}).get("code", "not recorded")
-        found = page_digest(book.pages[name]) if name in book.pages else "missing"
-        yield Finding("pages", f"book/{name}.ipynb: its code", said, found, said == found)
+        found = digest(book.pages[name].cells) if name in book.pages else "missing"
+        yield compare("pages", f"book/{name}.ipynb: its code", said, found)
 
 
 def check_values(book: Book) -> Iterator[Finding]:
@@ -88,22 +81,19 @@ def check_values(book: Book) -> Iterator[Finding]:
     """
     held = accepted_pages(book.root)
     for name in book.pages:
-        notebook = executed(book.job(name))
+        notebook, old = executed(book.job(name)), held.get(name, {})
         if notebook is None:
-            yield Finding("values", f"{name}: executed", "yes", "no", False)
+            yield compare("values", f"{name}: executed", "yes", "no")
             continue
-        old, new = held.get(name, {}), recorded(notebook)
-        same_data = old.get("data") == data_said(notebook)
+        new, values, data = recorded(notebook), old.get("values", {}), data_said(notebook)
+        same_data = old.get("data") == data
         if not same_data:
-            said = "; ".join(data_said(notebook)) or "no data"
-            yield Finding("values", f"{name}: data", old.get("data"), f"{said}: not compared", True)
-        for key in sorted(new.keys() | old.get("values", {})):
-            subject, before = f"{name}: {key}", old.get("values", {}).get(key)
-            now = new.get(key)
-            compared = same_data and not TIMED.match(subject)
-            good = not compared or alike(before, now)
-            numbers = all(type(v) in (int, float) for v in (before, now))
-            yield Finding("values", subject, before, now, good, now - before if numbers else None)
+            said = f"{'; '.join(data) or 'no data'}: not compared"
+            yield Finding("values", f"{name}: data", old.get("data"), said, True)
+        for key in sorted(new.keys() | values):
+            subject, before, now = f"{name}: {key}", values.get(key), new.get(key)
+            good = not same_data or bool(TIMED.match(subject)) or alike(before, now)
+            yield replace(compare("values", subject, before, now), good=good)
 
 
 def alike(old: object, new: object) -> bool:
@@ -111,16 +101,16 @@ def alike(old: object, new: object) -> bool:
     if old is None or new is None or isinstance(old, bool):
         return old == new
     words = [FIGURE.sub("#", str(value)) for value in (old, new)]
-    pairs = zip(*(FIGURE.findall(str(value)) for value in (old, new)), strict=False)
-    numbers = [[float(text.replace(",", "")) for text in pair] for pair in pairs]
-    near = (abs(a - b) <= ABSOLUTE + RELATIVE * abs(a) for a, b in numbers)
-    return words[0] == words[1] and all(near)
+    a, b = (
+        np.array([float(text.replace(",", "")) for text in FIGURE.findall(str(value))])
+        for value in (old, new)
+    )
+    return words[0] == words[1] and np.allclose(b, a, RELATIVE, ABSOLUTE)
 
 
 def accepted_pages(root: Path) -> dict[str, dict]:
     """Return {page: {"code": SHA-256, "data": sentences, "values": recorded}}."""
-    file = root / PAGES
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return json.loads((root / PAGES).read_text(encoding="utf-8"))
 
 
 def record_pages(book: Book) -> None:
@@ -129,16 +119,16 @@ def record_pages(book: Book) -> None:
     for name, page in book.pages.items():
         notebook = executed(book.job(name))
         values, data = recorded(notebook), data_said(notebook)
-        pages[name] = {"code": page_digest(page), "data": data, "values": values}
+        pages[name] = {"code": digest(page.cells), "data": data, "values": values}
     write_json(book.root / PAGES, pages)
     seal("pages/values.json")
 
 
-def guarded(check: Callable[[], Iterator[Finding]]) -> list[Finding]:
+def guarded(check: Callable[..., Iterator[Finding]], *given: object) -> list[Finding]:
     """Run a check; what it cannot read is a finding, and not the end."""
     found = []
     try:
-        for finding in check():
+        for finding in check(*given):
             found.append(finding)
     except (EcgnetError, OSError, KeyError, IndexError, ValueError) as error:
         name = check.__name__.removeprefix("check_")
@@ -147,41 +137,15 @@ def guarded(check: Callable[[], Iterator[Finding]]) -> list[Finding]:
     return found
 
 
-def environment(root: Path) -> dict[str, object]:
-    """Return what the figures may depend on: versions, machine, state of the code."""
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True)
-        return done.stdout.strip() if done.returncode == 0 else "unknown"
-
-    packages = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "PyWavelets")
-    return {
-        "commit": git("rev-parse", "HEAD"),
-        "changed files": git("status", "--porcelain").splitlines(),
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in packages},
-        "system": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "lock": sha256(root / "requirements.lock"),
-    }
-
-
 def verify(
-    root: Path = ROOT,
-    execute: bool = True,
-    record: bool = False,
-    say: Callable[[str], None] = print,
+    root: Path = ROOT, execute: bool = True, record: bool = False, say: Callable = print
 ) -> list[Finding]:
     """Check everything, write the report, return what is wrong.
 
     execute: whether the pages are executed, in an empty folder, which takes most of the time;
     record: make what they hold the stored values.
     """
-    import shutil
-
-    start, book = time.monotonic(), Fresh(root)
-    found: list[Finding] = []
+    start, book, found = time.monotonic(), Book(root, folder=FRESH), []
     if execute:
         shutil.rmtree(root / "build" / "verify", ignore_errors=True)
         say(f"Pages ({len(book.pages)}), from nothing")
@@ -192,10 +156,10 @@ def verify(
         if record and not found:
             record_pages(book)
     say("Files, weights, labels, metrics")
-    checks = [lambda: check_prose(book), lambda: check_code(book)]
-    checks += [lambda: check_values(book)] if execute else []
-    for check in [*CHECKS, *checks, *([check_intervals] if execute else [])]:
+    for check in (*CHECKS, check_intervals) if execute else CHECKS:
         found += guarded(check)
+    for check in (check_prose, check_code, check_values)[: 3 if execute else 2]:
+        found += guarded(check, book)
     claims = []
     for claim, ours in ledger_rows(book).values():
         value = ours and asdict(ours) | {"text": ours.text()}
@@ -204,7 +168,15 @@ def verify(
     manifest = {
         "passed": not wrong,
         "seconds": round(time.monotonic() - start, 1),
-        "environment": environment(root),
+        "environment": {  # what the figures may depend on
+            "code": code_state(root),
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in PACKAGES},
+            "system": platform.platform(),
+            "processor": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "lock": book.lock,
+        },
         "files": {name: sha256(path) for name, path in stored_files().items()}
         | {f"book/{name}.ipynb": sha256(root / f"book/{name}.ipynb") for name in book.pages},
         "claims": claims,
@@ -214,3 +186,33 @@ def verify(
     write_json(folder / "manifest.json", manifest)
     write_atomic(folder / "index.html", report(manifest).encode())
     return wrong
+
+
+def report(manifest: dict) -> str:
+    """Return a page that shows a manifest, what is wrong first, and needs no other file."""
+    found = pd.DataFrame(manifest["findings"]).fillna({"difference": ""})
+    found = found.rename(columns={"old": "stored", "new": "now", "good": "agrees"})
+    wrong, claims = found[~found["agrees"]], pd.DataFrame(manifest["claims"])
+    claims["ours"] = claims["ours"].map(lambda ours: ours["text"] if ours else "")
+    counts = found.groupby("check", sort=False)["agrees"].agg(["size", "sum"]).reset_index()
+    tables = {"What does not agree": wrong} if len(wrong) else {}
+    tables |= {
+        "What was checked": counts.set_axis(["check", "things", "agree"], axis=1),
+        "The claims": claims[["title", "sentence", "paper", "ours", "verdict"]].fillna(""),
+        "Environment": pd.DataFrame(manifest["environment"].items(), columns=["what", "value"]),
+    }
+    parts = [f"<h2>{title}</h2>{table(rows)}" for title, rows in tables.items()]
+    folded = {f"{name} ({len(rows)})": rows for name, rows in found.groupby("check")}
+    folded["files"] = pd.DataFrame(manifest["files"].items(), columns=["file", "SHA-256"])
+    parts += ["<h2>All values, stored and now</h2>"]
+    for title, rows in folded.items():
+        parts += [f"<details><summary>{title}</summary>{table(rows)}</details>"]
+    word = f"{len(wrong)} things do not agree" if len(wrong) else "Everything agrees"
+    seconds = manifest["seconds"]
+    return HTML.format(word=word, n=len(found), seconds=seconds, parts="\n".join(parts))
+
+
+def table(rows: pd.DataFrame) -> str:
+    """Return an HTML table of texts, floats to six digits."""
+    texts = rows.map(lambda value: f"{value:.6g}" if isinstance(value, float) else str(value))
+    return texts.to_html(index=False, border=0)

@@ -267,9 +267,13 @@ def test_needs_no_torch():
 @pytest.fixture(scope="module")
 def real(physionet) -> np.ndarray:
     """Eight recordings of PTB-XL fold 10, (8, 12, 5000) at 500 Hz."""
-    from ecgnet_lib.bench.denoise import held_out
+    from ecgnet_lib.datasets.records import in_standard_order, read
+    from ecgnet_lib.datasets.tables import ptbxl_table
 
-    return held_out(8)[0]
+    root = physionet / "ptb-xl"
+    files = ptbxl_table(root).table.query("fold == 10 and fs_hz == 500")["file"].to_numpy()
+    some = np.random.default_rng(10).permutation(files)[:8]
+    return np.stack([in_standard_order(read(root / file)) for file in some])
 
 
 @pytest.mark.parametrize("fs_hz", [100, 500])

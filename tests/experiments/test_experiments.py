@@ -93,7 +93,7 @@ def test_an_experiment_stores_prints_and_seals_its_result_and_nothing_else(
 
 
 def test_the_list_names_every_experiment_and_an_unknown_one_is_refused() -> None:
-    result = CliRunner().invoke(main, ["experiment", "--list"])
+    result = CliRunner().invoke(main, ["experiment"])
     assert result.exit_code == 0, result.output
     for name in EXPERIMENTS:
         assert any(line.startswith(f"{name} ") for line in result.output.splitlines())

@@ -15,8 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from ecgnet_lib.errors import PageError
 from ecgnet_lib.press import build
-from ecgnet_lib.press.book import ROOT, Book, contents, sweep
-from ecgnet_lib.press.keys import data_manifest, listing
+from ecgnet_lib.press.book import ROOT, Book, contents, data_manifest, listing, sweep
 from ecgnet_lib.press.pages import read_page, read_parameters
 from ecgnet_lib.press.record import record, recorded
 from ecgnet_lib.press.run import code_state, executed, run
@@ -241,21 +240,16 @@ def test_in_this_book_a_change_makes_just_its_pages_stale(tmp_path: Path) -> Non
 
 
 def test_key_changes_with_code_parameters_data_and_tags(project: Path) -> None:
-    before = keys(project)
+    before, asked = keys(project), []
     assert stale(before, keys(project, "other data")) == {"03_c"}  # the one that reads any
+    reading = Book(project, lambda *given: asked.append(given) or "")
+    reading.job("03_c")
+    assert asked == [("ludb", reading.pages["03_c"].source)]
     book = Book(project, lambda *_: "data")
     assert book.job("01_a", {"seed": "0"}).key == before["01_a"]
     assert book.job("01_a", {"seed": "1"}).key != before["01_a"]
     write_page(project, "02_b", PARAMETERS, "from ecgnet_lib.press.record import record  # x")
     assert stale(before, keys(project)) == {"02_b"}
-
-
-def test_page_hands_its_dataset_and_named_sources_to_the_manifest(project: Path) -> None:
-    asked = []
-    parameters = "dataset: str = 'ptbxl-500'  # which"
-    write_page(project, "03_c", parameters, "from ecgnet_lib import datasets; x = 'ludb', 'simul'")
-    Book(project, lambda *given: asked.append(given) or "").job("03_c")
-    assert asked == [("ptbxl-500", frozenset({"ptbxl-500", "ludb"}))]
 
 
 def test_listing_sees_every_change_but_hidden_files(tmp_path: Path) -> None:
@@ -271,12 +265,11 @@ def test_listing_sees_every_change_but_hidden_files(tmp_path: Path) -> None:
     assert len({first, longer, listing(tmp_path)}) == 3
 
 
-def test_manifest_knows_simulated_and_absent_sources(monkeypatch, tmp_path: Path) -> None:
+def test_manifest_knows_simulated_absent_and_named_sources(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ECGNET_DATA", str(tmp_path))
     monkeypatch.setenv("ECGNET_OFFLINE", "1")
-    nothing = {"simulated": None}
-    assert json.loads(data_manifest("simulated")) == nothing
-    with_mitdb = json.loads(data_manifest("simulated", frozenset({"mitdb"})))
+    assert json.loads(data_manifest("simulated")) == {"simulated": None}
+    with_mitdb = json.loads(data_manifest("simulated", "x = 'mitdb', \"simul\", mitdb_b, 'lud'"))
     assert with_mitdb.keys() == {"simulated", "mitdb"}
 
 

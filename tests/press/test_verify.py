@@ -17,9 +17,9 @@ from ecgnet_lib import files
 from ecgnet_lib.evaluation import results
 from ecgnet_lib.experiments.common import seal
 from ecgnet_lib.press import recompute, verify
-from ecgnet_lib.press.book import ROOT
+from ecgnet_lib.press.book import ROOT, Book
 from ecgnet_lib.press.recompute import Finding
-from ecgnet_lib.press.verify import Fresh, alike, guarded
+from ecgnet_lib.press.verify import alike, guarded
 
 RESULTS = ROOT / "book" / "results"
 
@@ -216,7 +216,7 @@ def test_a_missing_stored_file_is_named_and_does_not_end_the_check(record: Path)
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(tmp_path: Path, monkeypatch) -> Path:
     """A book of one page, executed and accepted."""
     (tmp_path / "ecgnet_lib").mkdir()
     (tmp_path / "book").mkdir()
@@ -224,16 +224,14 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "book/_toc.yml").write_text("root: 01_a\n")
     write_page(tmp_path, "x = 1")
     pretend(tmp_path, 0.5)
-    book = Fresh(tmp_path, lambda *_: "data")
-    notebook = verify.executed(book.job("01_a"))
-    accepted = {
-        "code": verify.page_digest(book.pages["01_a"]),
-        "data": verify.data_said(notebook),
-        "values": verify.recorded(notebook),
-    }
-    (tmp_path / verify.PAGES).parent.mkdir(parents=True)
-    (tmp_path / verify.PAGES).write_text(json.dumps({"01_a": accepted}))
+    (tmp_path / "book/results").mkdir()
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "book/results")
+    verify.record_pages(fresh(tmp_path))
     return tmp_path
+
+
+def fresh(root: Path) -> Book:
+    return Book(root, lambda *_: "data", verify.FRESH)
 
 
 def write_page(root: Path, code: str) -> None:
@@ -244,7 +242,7 @@ def write_page(root: Path, code: str) -> None:
 
 def pretend(root: Path, value: object, data: str = "PTB-XL, 2 of 3, read from A") -> None:
     """Write what an execution of the page would leave."""
-    job = Fresh(root, lambda *_: "data").job("01_a")
+    job = fresh(root).job("01_a")
     notebook = nbformat.from_dict(job.page.notebook)
     claim = {"claim": {"name": "f1", "value": value}}
     notebook.cells[1].outputs = [
@@ -257,9 +255,9 @@ def pretend(root: Path, value: object, data: str = "PTB-XL, 2 of 3, read from A"
 
 
 def of_pages(root: Path) -> list[str]:
-    book = Fresh(root, lambda *_: "data")
     checks = (verify.check_code, verify.check_values)
-    return [name for check in checks for name in names(lambda check=check: check(book))]
+    found = [finding for check in checks for finding in guarded(check, fresh(root))]
+    return [finding.subject for finding in found if not finding.good]
 
 
 def test_an_altered_page_is_named(project: Path) -> None:

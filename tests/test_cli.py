@@ -26,10 +26,8 @@ def call(*arguments: str) -> Result:
 
 def failed(result: Result) -> str:
     """Return the message of a command that failed as it should: on stderr, no traceback."""
-    assert result.exit_code == 1
-    assert isinstance(result.exception, SystemExit)
-    assert result.stderr.startswith("Error: ")
-    assert "Traceback" not in result.output
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
+    assert result.stderr.startswith("Error: ") and "Traceback" not in result.output
     return result.stderr
 
 
@@ -44,22 +42,17 @@ def test_help_names_every_command_with_examples() -> None:
 
 
 def test_every_command_explains_itself() -> None:
-    def walk(command, path: tuple[str, ...] = ()) -> None:
-        result = call(*path, "--help")
-        assert result.exit_code == 0 and command.help, path
-        for name, child in getattr(command, "commands", {}).items():
-            walk(child, (*path, name))
-
-    walk(main)
+    for commands in (main.commands, main.commands["data"].commands):
+        assert all(command.help for command in commands.values())
 
 
 def test_data_list_names_every_source_with_its_licence() -> None:
     result = call("data", "list")
     assert result.exit_code == 0
-    lines = result.output.splitlines()[1:]
-    assert [line.split()[0] for line in lines] == list(sources.SOURCES)
-    for line, source in zip(lines, sources.SOURCES.values(), strict=True):
-        assert source.title in line and source.licence in line
+    for line, (name, source) in zip(
+        result.output.splitlines()[1:], sources.SOURCES.items(), strict=True
+    ):
+        assert line.startswith(name) and source.title in line and source.licence in line
 
 
 def test_unknown_source_is_one_message_with_the_nearest_name() -> None:
@@ -69,12 +62,7 @@ def test_unknown_source_is_one_message_with_the_nearest_name() -> None:
 
 def test_get_passes_the_rate_on(monkeypatch) -> None:
     asked = []
-
-    def get(name: str, fs_hz: float):
-        asked.append((name, fs_hz))
-        return 1500, 3
-
-    monkeypatch.setattr(sources, "get", get)
+    monkeypatch.setattr(sources, "get", lambda *given: asked.append(given) or (1500, 3))
     assert "1,500 files at hand, 3 fetched" in call("data", "get", "ptbxl", "--fs-hz", "500").output
     call("data", "get", "ludb")
     assert asked == [("ptbxl", 500), ("ludb", 100)]
@@ -133,13 +121,9 @@ def test_run_refuses_unclear_settings(page, options: list[str], code: int, messa
     assert page == []
 
 
+CLASSES = {"ARR": 0.1, "CD": 0.2, "MI": 0.3, "QT": 0.04, "HYP": 0.5}
 ANSWERS = [
-    {
-        "file": "a.hea",
-        "abnormal": 0.876,
-        "classes": {"ARR": 0.1, "CD": 0.2, "MI": 0.3, "QT": 0.04, "HYP": 0.5},
-        "triage": "high",
-    },
+    {"file": "a.hea", "abnormal": 0.876, "classes": CLASSES, "triage": "high"},
     {"file": "b.hea", "refused": "leads are missing"},
 ]
 
@@ -179,9 +163,8 @@ def test_error_of_the_library_keeps_file_and_remedy(monkeypatch) -> None:
         raise SourceError("is not at hand", file="ptb-xl", remedy="get it")
 
     monkeypatch.setattr(sources, "verify", verify)
-    assert failed(call("data", "verify", "ptbxl")) == (
-        "Error: ptb-xl: is not at hand. To fix: get it\n"
-    )
+    message = "Error: ptb-xl: is not at hand. To fix: get it\n"
+    assert failed(call("data", "verify", "ptbxl")) == message
 
 
 def test_unknown_bench_lists_the_known_ones() -> None:

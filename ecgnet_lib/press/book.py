@@ -99,10 +99,7 @@ class Book:
     """
 
     def __init__(
-        self,
-        root: Path = ROOT,
-        manifest: Callable[[str, str], str] = data_manifest,
-        folder: str = "book",
+        self, root: Path = ROOT, manifest: Callable = data_manifest, folder: str = "book"
     ) -> None:
         self.root, self.folder = root, root / "build" / folder
         self.documents = contents(root)
@@ -120,10 +117,7 @@ class Book:
         return self.with_named(paths)
 
     def with_named(self, paths: list[Path], code: str = "") -> dict[str, str]:
-        """Return {path: SHA-256} of files, and of the stored files that they or the code name.
-
-        Stored files lie below book/; in data/ the lists of checksums count.
-        """
+        """Return {path: SHA-256} of files, and of those in book/ and data/ that a text names."""
         text = "\n".join([code, *(path.read_text(encoding="utf-8") for path in paths)])
         names = set(FILE_NAME.findall(text))
         files = (*self.root.glob("book/**/*.*"), *self.root.glob("data/*.sha256"))
@@ -131,18 +125,13 @@ class Book:
         return checksums(self.root, [*paths, *named])
 
     def files(self, code: str, *more: str) -> dict[str, str]:
-        """Return {path: SHA-256} of what code may depend on: the library, the files `more`, and
-        the stored files that code or `more` name.
-        """
+        """Return {path: SHA-256} of what code may depend on: library, `more`, files they name."""
         return self.library | self.with_named([self.root / name for name in more], code)
 
     @cached_property
     def lock(self) -> str:
         """Return the SHA-256 of the lock of the environment."""
-        file = self.root / "requirements.lock"
-        if not file.is_file():
-            raise PageError("the lock of the environment is missing", file=file.name)
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+        return hashlib.sha256((self.root / "requirements.lock").read_bytes()).hexdigest()
 
     def page(self, name: str) -> Page:
         """Return a page by its name, '07_training' or '07' or 'training'; PageError if none."""
@@ -153,10 +142,7 @@ class Book:
         return self.pages[found[0]]
 
     def job(self, name: str, given: dict[str, object] | None = None) -> Job:
-        """Return what it takes to bring a page up to date, with some parameters set from outside.
-
-        Its key is the SHA-256 of everything that the results of the page may depend on.
-        """
+        """Return what it takes to bring a page up to date, with the parameters given."""
         page = self.pages[name]
         given = page.values(given or {})
         settings, data = page.settings(given), ""
@@ -180,25 +166,28 @@ class Book:
         Raises PageError at the end with every failure; what could be executed has been.
         """
 
-        def failure(job: Job) -> str | None:
+        failures = []
+
+        def execute(job: Job) -> None:
             try:
                 ensure_executed(job, log)
             except PageError as error:
                 log(f"  {job.page.name:<16} FAILED")
-                return str(error)
+                failures.append(str(error))
 
-        if failures := list(filter(None, in_turn(failure, map(self.job, self.pages)))):
+        in_turn(execute, map(self.job, self.pages))
+        if failures:
             what = f"{len(failures)} of {len(self.pages)} pages failed"
             raise PageError("\n\n".join([what, *failures]))
 
 
-def in_turn(function: Callable[[Job], object], jobs: Iterable[Job]) -> list:
-    """Call a function with each job, two at a time; return what it returned, in order."""
+def in_turn(function: Callable[[Job], None], jobs: Iterable[Job]) -> None:
+    """Call a function with each job, two at a time."""
     import psutil
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         try:
-            return list(pool.map(function, jobs))
+            list(pool.map(function, jobs))
         except KeyboardInterrupt:  # kernels run in sessions of their own, which it does not reach
             for process in psutil.Process().children():
                 process.kill()
@@ -206,11 +195,7 @@ def in_turn(function: Callable[[Job], object], jobs: Iterable[Job]) -> list:
 
 
 def sweep(
-    book: Book,
-    name: str,
-    given: dict[str, object],
-    axes: dict[str, list[object]],
-    log: Callable[[str], None] = print,
+    book: Book, name: str, given: dict, axes: dict[str, list], log: Callable[[str], None] = print
 ) -> list[tuple[dict[str, object], dict[str, object]]]:
     """Execute a page for every combination of the axes' values; return [(settings, values)].
 

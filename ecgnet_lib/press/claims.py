@@ -137,8 +137,7 @@ def ledger_rows(book: Book) -> dict[str, tuple[Claim, Found | None]]:
         rows = {c.id: (found := evidence_for(c)) and asdict(found) for c in claims}
         held = {"key": key, "rows": rows}
         write_if_new(file, json.dumps(held).encode())
-    rows = held["rows"]
-    return {c.id: (c, rows[c.id] and Found(**rows[c.id])) for c in claims}
+    return {c.id: (c, (row := held["rows"][c.id]) and Found(**row)) for c in claims}
 
 
 def ledger_page(book: Book) -> str:
@@ -167,15 +166,14 @@ def section(book: Book, claim: Claim, found: Found | None) -> str:
     lines = {"metric": claim.metric, "the paper": said(claim), "ours": "not measured"}
     if found:
         n = "" if found.n is None else f"{found.n:,} recordings; "
-        lines["ours"] = found.text()
-        lines["on"] = f"{n}protocol: {found.protocol}; data: {found.data}"
+        on = f"{n}protocol: {found.protocol}; data: {found.data}"
+        lines |= {"ours": found.text(), "on": on}
         lines |= {"beside it": found.beside} if found.beside else {}
     if claim.untestable:
         lines["untestable since"] = claim.untestable
     else:
-        of_end = {"low": ", for the lower end", "high": ", for the upper end"}
-        lines["tolerance"] = f"{claim.tolerance:g}{of_end.get(claim.end, '')}"
-        lines["why"] = claim.why
+        end = {"value": "", "low": ", for the lower end", "high": ", for the upper end"}[claim.end]
+        lines |= {"tolerance": f"{claim.tolerance:g}{end}", "why": claim.why}
     lines |= {"verdict": f"**{verdict(claim, found)}**", "measured in": place(book, claim)}
     if claim.result:
         lines["result"] = f"{{download}}`{claim.result} <results/{claim.result}>`"

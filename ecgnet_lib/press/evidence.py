@@ -16,6 +16,7 @@ from ecgnet_lib.evaluation.results import load_result as load
 
 MAIN = "B"  # the protocol of the verdicts: all databases, each recording in one test set
 BY_PATIENT = f"{MAIN}, by patient"
+COUNTED = (None, None, None, "counted, not timed", "the default network")
 
 
 @dataclass(frozen=True)
@@ -136,10 +137,7 @@ def _best(rows: Mapping[str, dict], end: str, said: str) -> Found | None:
 
 
 def denoising(pair: list[str]) -> Found:
-    """Macro AUC with one way of denoising minus that with another, from the predictions.
-
-    Their truth is denoising_truth.csv.
-    """
+    """Macro AUC with one way of denoising minus that with another (see denoising_truth.csv)."""
     result, predictions = load("denoising.json"), load_predictions("denoising.csv.gz")
     found = methods.evaluate(predictions[predictions["method"].isin(pair)], [pair[1]])["methods"]
     rows = result["protocols"]["A"]["methods"].items()
@@ -204,7 +202,7 @@ def lightweight(names: list[str]) -> Found:
         f"training on as many crops takes {alike:.2f} of its time, with distillation and 60,000 "
         f"crops {whole:.2f}"
     )
-    return _counted(max(parameters, work), beside)
+    return Found(max(parameters, work), *COUNTED, beside)
 
 
 def scaling(_: object) -> Found:
@@ -216,15 +214,9 @@ def scaling(_: object) -> Found:
         seconds: _operations(model, seconds) for seconds in (said["train_config"]["crop_s"], 10)
     }
     (short, few), (long, many) = count.items()
-    beside = ", ".join(
-        f"{n / 1e6:.1f} million operations for {seconds:g} s"
-        for n, seconds in ((few, short), (many, long))
-    )
-    return _counted(math.log(many / few) / math.log(long / short), beside)
-
-
-def _counted(value: float, beside: str) -> Found:
-    return Found(value, None, None, None, "counted, not timed", "the default network", beside)
+    told = "{:.1f} million operations for {:g} s".format
+    beside = f"{told(few / 1e6, short)}, {told(many / 1e6, long)}"
+    return Found(math.log(many / few) / math.log(long / short), *COUNTED, beside)
 
 
 def _operations(model: object, seconds: float) -> int:

@@ -101,8 +101,9 @@ def section(book: Book, room: Path, used: dict[str, list[str]]) -> list[str]:
     for name, says in sorted(rows.items(), key=lambda row: row[0].lower()):
         pages = used.get(f"{room.name}.{name}", [])
         links = ", ".join(link(book, page) for page in pages)
-        says = says.replace("|", r"\|").replace("*", r"\*")
-        lines.append(f"| `{name}` | {says} | {'all' if len(pages) == len(book.pages) else links} |")
+        links = "all" if len(pages) == len(book.pages) else links
+        says = re.sub(r"([|*])", r"\\\1", says)
+        lines.append(f"| `{name}` | {says} | {links} |")
     return [*lines, "", f"Constants: {', '.join(sorted(constants))}." if constants else "", ""]
 
 

@@ -30,9 +30,9 @@ PAPERS = re.compile(r"(?<![\w.])(?:0\.99|0\.989|99 ?%|98\.9(?: ?%| or))(?!\w|\.\
 
 
 def bare_numbers(text: str, allowed: dict[str, str]) -> tuple[list[str], set[str]]:
-    """Return the numbers of a Markdown text without a source, and the phrases used.
+    """Return the numbers of a Markdown text without a source, in their words, and phrases used.
 
-    Each number comes with the words around it. allowed: {phrase: why it may stand as it is}.
+    allowed: {phrase: why it may stand as it is}.
     """
     found, used = [], set()
     for block in re.split(r"\n\s*\n", text):

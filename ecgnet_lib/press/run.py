@@ -64,13 +64,13 @@ def executed(job: Job) -> dict | None:
 
 def ensure_executed(job: Job, log: Callable[[str], None]) -> None:
     """Execute a page if its key changed; else bring its prose up to date. PageError if it fails."""
-    name, notebook = f"  {job.out.stem:<16}", executed(job)
-    if notebook is None:
-        log(f"{name} executing ...")
-        log(f"{name} executed in {run(job):.0f} s")
-    else:
+    name = f"  {job.out.stem:<16}"
+    if notebook := executed(job):
         new = write_page(job, notebook, notebook["metadata"]["ecgnet"]["about"])
         log(f"{name} {'new text' if new else 'fresh'}")
+    else:
+        log(f"{name} executing ...")
+        log(f"{name} executed in {run(job):.0f} s")
 
 
 def run(job: Job) -> float:
@@ -89,8 +89,8 @@ def run(job: Job) -> float:
         folder.mkdir(parents=True, exist_ok=True)
     page = without_outputs(job.page.notebook)
     page["cells"].append(new_code_cell(REPORT))
+    # The kernel's folder is a resource; cwd= would move this whole process.
     kernel = {"kernel_name": KERNEL, "language": "python", "start_timeout": 120}
-    # The kernel's folder; cwd= would move this whole process.
     kernel["resources"] = {"metadata": {"path": str(job.out.parent)}}
     try:
         notebook = execute_notebook(

@@ -30,6 +30,7 @@ from ecgnet_lib.press.claims import (
 
 CLAIMS = {claim.id: claim for claim in read_claims()}
 LEAKAGE = "reproduced only with leakage"
+FIELDS = "id: a, title: A, sentence: s, where: w, metric: m, page: p, cell: c"
 PLAIN = Claim("x", "X", "says", "here", "metric", "page", "cell", measure="f1")
 
 
@@ -66,12 +67,11 @@ def test_verdict_follows_from_value_and_tolerance(changes, measured, expected) -
     "text",
     [
         "- {id: a, title: A}",
-        "- {id: a, title: A, sentence: s, where: w, metric: m, page: p, cell: c, measure: f1}",
-        "- {id: a, title: A, sentence: s, where: w, metric: m, page: p, cell: c, paper: 0.9}",
-        "- &a {id: a, title: A, sentence: s, where: w, metric: m, page: p, cell: c,"
-        " untestable: u}\n- *a",
-        "- {id: a, title: A, sentence: s, where: w, metric: m, page: p, cell: c, measure: f1,"
-        " paper: 0.9, at_least: 1}",
+        f"- {{{FIELDS}, measure: f1}}",
+        f"- {{{FIELDS}, paper: 0.9}}",
+        f"- {{{FIELDS}, measure: f3, paper: 0.9}}",
+        f"- &a {{{FIELDS}, untestable: u}}\n- *a",
+        f"- {{{FIELDS}, measure: f1, paper: 0.9, at_least: 1}}",
     ],
 )
 def test_a_claim_that_can_have_no_verdict_is_refused(tmp_path: Path, text: str) -> None:

@@ -98,52 +98,44 @@ def test_parameters_are_read_with_type_default_and_help() -> None:
     ]
 
 
+NO_PARAMETERS = """n = 3  # no type
+n: int = 3
+n: int = 3.5  # how many
+n: int = True  # how many
+n: int = '3'  # how many
+n: int = len('a')  # no literal
+n: int  # how many
+n: int = None  # how many
+n: list = []  # how many
+import os  # first
+n: int = (  # open"""
+
+
 @pytest.mark.parametrize(
-    "cell",
-    [
-        "n = 3  # no type",
-        "n: int = 3",  # no comment
-        "n: int = 3.5  # how many",
-        "n: int = True  # how many",
-        "n: int = '3'  # how many",
-        "n: int = len('a')  # no literal",
-        "n: int  # how many",
-        "n: int = None  # how many",
-        "n: list = []  # how many",
-        "n: int = 1  # how many\nn: int = 2  # again",
-        "import os  # first",
-        "n: int = (  # open",
-    ],
+    "cell", [*NO_PARAMETERS.splitlines(), "n: int = 1  # how many\nn: int = 2  # again"]
 )
 def test_parameters_cell_is_refused(cell: str) -> None:
     with pytest.raises(PageError, match=r"cell cannot be used; expected only lines such as `name:"):
         read_parameters(cell)
 
 
-PARSED = [
-    (0, "12", 12),
-    (0.0, "1e-3", 1e-3),
-    (0.0, 2, 2.0),
-    ("", "12", "12"),
-    (True, "False", False),
-    (False, "true", True),
-]
+PARSED = [(0, "12", 12), (0.0, "1e-3", 1e-3), (0.0, 2, 2.0), ("", "12", "12")]
+PARSED += [(True, "False", False), (False, "true", True)]
 REFUSED = [(0, "1.5"), (0, True), (0, "None"), (0.0, "nan"), (True, "maybe"), ("", 3)]
 
 
-@pytest.mark.parametrize(("default", "text", "value"), PARSED)
-def test_values_take_the_type_of_their_parameter(default, text: object, value: object) -> None:
-    parameter = read_parameters(f"p: {type(default).__name__} = {default!r}  # what it does")["p"]
-    parsed = parameter.parse(text)
-    assert parsed == value and type(parsed) is type(value)
+def test_values_take_the_type_of_their_parameter_or_are_refused() -> None:
+    def parse(default: object, text: object) -> object:
+        kind = type(default).__name__
+        return read_parameters(f"p: {kind} = {default!r}  # what it does")["p"].parse(text)
 
-
-@pytest.mark.parametrize(("default", "text"), REFUSED)
-def test_values_of_another_type_are_refused(default, text: object) -> None:
-    kind = type(default).__name__
-    parameter = read_parameters(f"p: {kind} = {default!r}  # what it does")["p"]
-    with pytest.raises(PageError, match=rf"p does not take.*expected {kind} \(what it does\)"):
-        parameter.parse(text)
+    for default, text, value in PARSED:
+        parsed = parse(default, text)
+        assert parsed == value and type(parsed) is type(value)
+    for default, text in REFUSED:
+        expected = rf"p does not take.*expected {type(default).__name__} \(what it does\)"
+        with pytest.raises(PageError, match=expected):
+            parse(default, text)
 
 
 def test_unknown_parameter_is_refused_with_the_nearest_name(project: Path) -> None:
@@ -303,29 +295,21 @@ def test_recorded_values_come_back_in_full_precision(shown: list[dict]) -> None:
     record("yes", np.bool_(True))
     notebook = nbformat.from_dict(new_notebook(cells=[new_code_cell("", outputs=shown)]))
     nbformat.validate(notebook)
-    back = nbformat.reads(nbformat.writes(notebook), as_version=4)
-    assert recorded(back) == {
-        "f1.na": 1 / 3,
-        "n": 7,
-        "single": float(np.float32(0.1)),
-        "word": "not estimable",
-        "yes": True,
-    }
+    back = recorded(nbformat.reads(nbformat.writes(notebook), as_version=4))
+    single = float(np.float32(0.1))
+    assert list(back.values()) == [1 / 3, 7, single, "not estimable", True]
+    assert list(back) == ["f1.na", "n", "single", "word", "yes"]
     assert shown[0]["data"] == {"application/papermill.record/text/plain": repr(1 / 3)}
     assert shown[0]["metadata"]["scrapbook"]["name"] == "f1.na"
 
 
-@pytest.mark.parametrize("value", [float("nan"), np.inf, [1], None, np.zeros(2), {"a": 1}])
-def test_values_that_prose_cannot_quote_are_refused(shown: list[dict], value: object) -> None:
-    with pytest.raises(PageError, match="x cannot be recorded"):
-        record("x", value)
-    assert shown == []
-
-
-@pytest.mark.parametrize("name", ["", "a b", "a:b", "1a", "a::b"])
-def test_names_that_glue_cannot_quote_are_refused(shown: list[dict], name: str) -> None:
-    with pytest.raises(PageError, match="cannot be quoted"):
-        record(name, 1)
+def test_what_prose_cannot_quote_is_refused(shown: list[dict]) -> None:
+    for value in (float("nan"), np.inf, [1], None, np.zeros(2), {"a": 1}):
+        with pytest.raises(PageError, match="x cannot be recorded"):
+            record("x", value)
+    for name in ("", "a b", "a:b", "1a", "a::b"):
+        with pytest.raises(PageError, match="cannot be quoted"):
+            record(name, 1)
     assert shown == []
 
 
@@ -385,13 +369,13 @@ def test_pages_are_executed_once_and_a_failed_one_keeps_its_result(project: Path
     assert executed(Book(project).job("01_a")) is None
 
 
-@pytest.mark.parametrize(
-    ("code", "message"),
-    [
-        ("import os; os._exit(1)", "its kernel stopped"),
-        ("raise SystemExit(0)", "stopped before its end"),  # no error to Papermill
-    ],
-)
+STOPS = {
+    "import os; os._exit(1)": "its kernel stopped",
+    "raise SystemExit(0)": "stopped before its end",  # no error to Papermill
+}
+
+
+@pytest.mark.parametrize(("code", "message"), STOPS.items())
 def test_a_page_whose_kernel_stops_is_refused(project: Path, code: str, message: str) -> None:
     with pytest.raises(PageError, match=rf"book/01_a\.ipynb: .*{message}"):
         run(one_page(project, code).job("01_a"))
@@ -417,12 +401,8 @@ def test_sweep_records_one_row_per_value_and_leaves_the_book_alone(project: Path
         sweep(book, "01", {}, {"seed": ["1", "x"]}, lambda _: None)
     assert not (project / "build").exists()  # all combinations are checked before one is executed
     rows = sweep(book, "01", {"rate": "0.5"}, {"seed": ["1", "3"]}, lambda _: None)
-    assert rows == [
-        ({"rate": 0.5, "seed": 1}, {"twice": 2}),
-        ({"rate": 0.5, "seed": 3}, {"twice": 6}),
-    ]
-    runs = project / "build/runs/01_a"
-    assert (runs / "rate=0.5_seed=3.ipynb").is_file()
+    assert rows == [({"rate": 0.5, "seed": n}, {"twice": 2 * n}) for n in (1, 3)]
+    assert (project / "build/runs/01_a/rate=0.5_seed=3.ipynb").is_file()
     assert not (project / "build/book").exists()
     log: list[str] = []
     assert sweep(book, "01", {"rate": "0.5"}, {"seed": ["3"]}, log.append) == rows[1:]
@@ -438,10 +418,8 @@ def test_stage_copies_what_is_there_and_drops_what_went(project: Path) -> None:
     for old in ("gone.md", "01_a.ipynb", "gone.ipynb", "_static/gone.css"):
         (project / "build/book" / old).write_text("old")
     build.stage(Book(project))
-    staged = {
-        p.relative_to(project / "build/book").as_posix()
-        for p in build.visible_files(project / "build/book")
-    }
+    folder = project / "build/book"
+    staged = {path.relative_to(folder).as_posix() for path in build.visible_files(folder)}
     results = {"results/a.json", "results/c.json"}
     assert staged == results | {"_toc.yml", "intro.md", "01_a.ipynb", "_static/mathjax/tex-svg.js"}
     assert (project / "build/book/01_a.ipynb").read_text() == "old"  # an executed page

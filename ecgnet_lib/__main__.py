@@ -32,7 +32,7 @@ def main() -> None:
     Examples
       python -m ecgnet_lib data list                 which databases there are
       python -m ecgnet_lib data get ptbxl-500        fetch the small one
-      python -m ecgnet_lib run 07 --set seed=1       execute one page
+      python -m ecgnet_lib run 07 --sweep seed=0,1   execute one page, twice
       python -m ecgnet_lib build                     execute all, make the site
       python -m ecgnet_lib predict my_ecg.hea        classify a recording
 
@@ -87,12 +87,12 @@ def data_verify(name: str) -> None:
 
 def pairs(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
     """Turn ("key=value", ...) into a dictionary."""
-    split = [text.partition("=") for text in texts]
-    if bad := [key for key, equals, _ in split if not (key and equals)]:
+    if bad := [text for text in texts if not text.partition("=")[0] or "=" not in text]:
         raise click.BadParameter(f"{bad[0]!r} is not of the form key=value")
-    if len({key for key, _, _ in split}) < len(split):
+    found = dict(text.split("=", 1) for text in texts)
+    if len(found) < len(texts):
         raise click.BadParameter("a key is given twice")
-    return {key: value for key, _, value in split}
+    return found
 
 
 @main.command("run")
@@ -105,10 +105,6 @@ def run_page(page: str, given: dict[str, str], axes: dict[str, str]) -> None:
     --set gives a parameter another value; --sweep executes the page once for every value in the
     list (several sweeps: for every combination). The executed notebooks lie in build/runs/PAGE/,
     and the book itself stays as it is. Without either, the page's parameters are shown as well.
-
-    \b
-    Example
-      python -m ecgnet_lib run 07_training --set crops=5000 --sweep seed=0,1,2
     """
     from ecgnet_lib.press.book import Book, sweep
 

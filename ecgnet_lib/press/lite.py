@@ -34,10 +34,7 @@ FIRST = f"""\
 
 
 def plain(text: str, values: dict[str, object]) -> str:
-    """Return prose without MyST's roles, which a notebook alone does not know.
-
-    values: what the page recorded; a quoted one stands in the text with the format that it names.
-    """
+    """Return prose without MyST's roles: text for links, formatted `values` for quoted ones."""
 
     def quoted(role: re.Match) -> str:
         if role["name"] != "glue:text":

@@ -115,10 +115,7 @@ def read_page(path: Path) -> Page:
 
 
 def read_parameters(source: str, file: str = "parameters cell") -> dict[str, Parameter]:
-    """Return the parameters of a cell by name, in order; PageError for anything but typed literals.
-
-    Every line reads `name: type = literal  # what it does`, type being int, float, str or bool.
-    """
+    """Return the parameters of a cell by name, in order; PageError for what breaks RULE."""
     from papermill.translators import PythonTranslator
 
     parameters = {}

@@ -315,7 +315,7 @@ def test_a_row_without_its_signal_is_set_aside(tmp_path: Path):
     write_ptbxl(tmp_path, [ptbxl_line(), lost])
     table, refused = ptbxl_table(tmp_path)
     assert list(table.index) == ["ptb-xl/00001"]
-    assert refused == [("ptb-xl/00002", "its signal records/2_hr is not at hand")]
+    assert refused == [("ptb-xl/00002", "its signal records/2_lr is not at hand")]
 
 
 @pytest.mark.parametrize(

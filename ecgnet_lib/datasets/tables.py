@@ -104,9 +104,8 @@ def ptbxl_table(folder: Path) -> Labelled:
     )
     rows.index = "ptb-xl/" + ids.astype(str).str.zfill(5)
     here = at_500 | at_100
-    refused = [
-        (name, f"its signal {row.file} is not at hand") for name, row in rows[~here].iterrows()
-    ]
+    absent = rows.loc[~here, "file"]
+    refused = [(name, f"its signal {file} is not at hand") for name, file in absent.items()]
     return _labelled(rows[here], refused, "scp", file)
 
 

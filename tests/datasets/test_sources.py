@@ -117,7 +117,7 @@ def test_several_files_are_fetched_at_once(server):
     together = threading.Barrier(3)  # breaks, and the request fails, if files come one by one
     first = {f"{PTB}/records100/00000/{i:05}_lr.dat" for i in (1, 2, 3)}
     server.before = lambda path: together.wait(10) if path in first else None
-    sources.get("ptbxl-500")
+    assert sources.get("ptbxl-500") == (len(at_100_hz()), len(at_100_hz()))
 
 
 def test_headers_come_after_all_that_they_announce(server):
@@ -455,7 +455,7 @@ def test_verify_needs_a_list_and_a_source(copy):
         sources.verify("ludb")
 
 
-# --- the catalogue and the committed lists ------------------------------------------------------
+# --- sources.csv and the committed lists --------------------------------------------------------
 
 
 def test_every_source_says_where_it_is_from(monkeypatch):

@@ -53,7 +53,7 @@ def skimage_bayes(x: np.ndarray, fs_hz: float) -> np.ndarray:
 
     settings = {"method": "BayesShrink", "mode": "soft", "wavelet": "db6"}
     with warnings.catch_warnings():
-        # It says that it estimates the noise, and a lead with none has nothing to estimate.
+        # Warnings: that the noise is estimated, and that a lead has none to estimate.
         warnings.simplefilter("ignore")
         return by_lead(x, lambda lead: denoise_wavelet(lead, **settings))
 

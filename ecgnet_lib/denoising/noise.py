@@ -7,7 +7,7 @@ and muscle. Two channels: one to tune on, the other to test on.
 Truth: no real ECG is free of noise. `reference` takes a real recording through a zero-phase
 0.67-40 Hz filter and calls that the truth: what noise is left in it counts as signal, and a filter
 with that very band would look perfect. `simulate` gives a truth without either flaw, but of
-an ECG that nobody had. Look at both.
+a virtual patient. Test on both.
 
 An ECG is AC-coupled, its offset means nothing: all measures are taken of signals less their mean.
 """
@@ -33,7 +33,7 @@ _FILES = dict(zip(NOISE_KINDS, ("bw", "em", "ma"), strict=True))
 
 
 def choose_noise(fs_hz: float) -> tuple[dict[str, np.ndarray], str]:
-    """Tracks of noise by kind, and a sentence that says what they are.
+    """Tracks of noise by kind, and their description in words.
 
     NSTDB if it is at hand, else `simulated_noise`.
     """

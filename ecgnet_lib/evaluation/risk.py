@@ -1,7 +1,7 @@
 """Calibration, triage levels, conformal sets, net benefit, selective prediction. No prognosis.
 
 Platt scaling, triage cuts and the quantiles of conformal sets are fitted on validation data. The
-truth is a reader's diagnosis from the ECG; the databases do not hold what became of the patients.
+truth is a reader's diagnosis from the ECG; the databases hold no follow-up.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def observed_rates(
 def conformal_sets(
     truth: np.ndarray, p_val: np.ndarray, p: np.ndarray, alpha: float = 0.1, by_class: bool = False
 ) -> np.ndarray:
-    """Return for each p (N,) which answers its set holds, (N, 2) bool: normal, abnormal.
+    """Return the conformal set of each p (N,) as (N, 2) bool: normal, abnormal.
 
     Split conformal prediction with the score 1 - P(answer): an answer is in the set when its score
     is at most the ceil((n + 1)(1 - alpha))-th smallest score of the truth among the n validation

@@ -54,7 +54,7 @@ def checked(signal: np.ndarray, leads: Sequence[str], what: str = "signal") -> n
 
 
 def extremes(signal: np.ndarray, leads: Sequence[str]) -> str:
-    """Say where the largest deflections are: a sentence for alternative text."""
+    """Describe the largest deflections in a sentence for the alternative text."""
     signal = np.where(np.isfinite(signal), signal, 0.0)
     high, low = signal.max(axis=1), signal.min(axis=1)
     return (
@@ -186,7 +186,7 @@ def ecg_paper(
 
 
 def first_marks(marks: Marks | None) -> str:
-    """Say where the first marks are."""
+    """Describe in words where the first marks are."""
     spans = [(wave, *found[0]) for wave, found in (marks or {}).items() if found]
     first = [f"{wave} from {start:.2f} to {stop:.2f} s" for wave, start, stop in spans]
     return f" Marked: {', '.join(first)}." if first else ""
@@ -275,7 +275,7 @@ def ecg_heat(
 
     signal: (12, T) mV, up to about 3 s; heat: (12, P), P equal steps of the strip. A map without
     negative values is stretched from its lowest (white) to its highest value (orange); a signed
-    one is divided by its largest absolute value: orange speaks for, blue against. Raises
+    one is divided by its largest absolute value: orange is for the class, blue against. Raises
     SignalError when a shape does not fit.
     """
     signal, heat = checked(signal, LEADS), checked(heat, LEADS, "heat")

@@ -28,8 +28,8 @@ from ecgnet_lib.figures.style import (
     titled,
 )
 
-# Direction in which each limb lead looks, degrees clockwise from the patient's left; aVR is drawn
-# as -aVR, its opposite, which closes the gap between I and II (Cabrera's order).
+# Direction from which each limb lead views the heart, degrees clockwise from the patient's left;
+# aVR is drawn as -aVR, its opposite, which closes the gap between I and II (Cabrera's order).
 CABRERA_DEG = {"aVL": -30, "I": 0, "aVR": 30, "II": 60, "aVF": 90, "III": 120}
 # Where the chest electrodes sit, seen from the front: the patient's left is on our right. V1, V2
 # beside the breastbone, V4 below the middle of the collarbone, V5 and V6 level with V4 towards the
@@ -127,9 +127,9 @@ def lead_graph(weights: np.ndarray, *, title: str = "") -> Figure:
     """Draw which lead attends to which, on a torso seen from the front.
 
     weights: (12, 12) attention, row = target, column = source; the ARROWS strongest run from source
-    to target. A graph of zeros and ones is drawn whole, as plain lines. Limb leads stand at the end
-    of the direction in which they look, in Cabrera's order (aVR as -aVR), chest leads where their
-    electrodes are. Raises SignalError for another shape.
+    to target. A graph of zeros and ones is drawn whole, as plain lines. Limb leads stand where they
+    view the heart from, in Cabrera's order (aVR as -aVR), chest leads where their electrodes are.
+    Raises SignalError for another shape.
     """
     if np.shape(weights) != (12, 12):
         raise SignalError("not a graph of leads", expected=(12, 12), found=np.shape(weights))

@@ -84,7 +84,7 @@ def journey(stages: Sequence[Stage], *, title: str = "") -> Figure:
         ends = (0.5, 0), (0.5, 1), "axes fraction", "axes fraction"
         fig.add_artist(ConnectionPatch(*ends, axesA=upper, axesB=lower, **look))
     words = (f"{stage.name} {shape_of(stage)}: {' '.join(stage.note.split())}." for stage in stages)
-    alt = f"a recording on its way through the network. {' Then '.join(words)}"
+    alt = f"a recording through the network, block by block. {' Then '.join(words)}"
     fig.suptitle(title, x=0.01, y=1 - 0.1 / tall, ha="left", va="top")
     return described(fig, title, alt)
 

@@ -48,7 +48,7 @@ METRIC_NAMES = {"auc": "AUC (0 to 1)", "f1": "F1 (0 to 1)"}
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
 SOUND, LEAKY = "#eef4f9", "#fbf1ea"  # the ground behind protocols without and with a leak
 
-# The cover: F1 in the paper's abstract, and how the protocols of the leakage lab are called there.
+# The cover: F1 in the paper's abstract, and short names of the protocols of the leakage lab.
 REPORTED_F1 = {"abnormal": 0.99, "CD": 0.99, "HYP": 0.99, "ARR": 0.989}
 DECISIONS = {
     "abnormal": "normal or\nabnormal",
@@ -58,9 +58,9 @@ DECISIONS = {
 }
 COVER_PROTOCOLS = {
     "patient": "patient-\ndisjoint",
-    "record": "recordings\nmixed",
-    "windows": "windows\nmixed",
-    "overlapping windows": "overlapping\nwindows mixed",
+    "record": "split by\nrecording",
+    "windows": "split by\nwindow",
+    "overlapping windows": "overlapping\nwindows",
 }
 
 
@@ -142,8 +142,8 @@ def whiskers(
 
     table: columns `value`, `low`, `high` under these names, or m, m_low, m_high of each metric in
     `value`, a panel a metric. The index, or its levels and columns called `row`, `kind` (told apart
-    by colour and mark) and `panel`, say whose they are. A value that is NaN or whose `estimable` is
-    False is called "not estimable". n: the column of a number that stands behind each name.
+    by colour and mark) and `panel`, name each value. A value that is NaN or whose `estimable` is
+    False is called "not estimable". n: the column of a number that is written after each name.
 
     xlabel: one label for all panels, whose names then stand above them. looks: by kind or, without
     kinds, by row. lines: where dashed vertical lines stand, in all panels or by panel; line_name:
@@ -210,7 +210,8 @@ def compared(rows: Mapping[str, dict], against: str, *, title: str = "") -> Figu
     rows: name -> {"macro_auc": {value, low, high}, "difference_to_<against>": the same}, as
     `experiments` stores them; intervals are 95 % paired bootstraps over patients.
     """
-    beside = f"difference to {against}"
+    whose = "the full network" if against == "full" else f'"{against}"'
+    beside = f"macro AUC minus\nthat of {whose}"
     panels = {"macro_auc": "macro AUC (0 to 1)", f"difference_to_{against}": beside}
     dots = [
         {"row": name, "panel": panel} | row[key]
@@ -260,7 +261,7 @@ def cover_rebuilt(comparison: Mapping) -> Figure:
 
 
 def cover_leakage(leakage: Mapping) -> Figure:
-    """Draw the F1 for abnormal by what of a test patient may stand in the training set."""
+    """Draw the F1 for abnormal by protocol of the leakage lab."""
     protocols = {row: leakage["protocols"][name] for name, row in COVER_PROTOCOLS.items()}
     rows = {
         (kind, row): protocol["methods"][method]["metrics"]["abnormal"]
@@ -269,7 +270,7 @@ def cover_leakage(leakage: Mapping) -> Figure:
     }
     table = pd.DataFrame(rows).T.rename_axis(["kind", "row"])
     sound = [row for row, protocol in protocols.items() if protocol["sound"]]
-    what = "F1 for normal or abnormal on one small data set, by what is kept apart"
+    what = "F1 for normal or abnormal on one small data set, by the unit of the split"
     text = {"title": "How 99 % can be reached", "what": what, "line_name": "abstract"}
     return cover(table, sound=sound, lines=[REPORTED_F1["abnormal"]], **text)
 
@@ -369,10 +370,11 @@ def calibration_errors(table: pd.DataFrame, *, title: str = "") -> Figure:
     """
     fig, ax = subplots(1.1 + 0.32 * len(table))
     rows = range(len(table))
-    ax.barh(rows, table["floor_high"], height=0.7, color="#d9d9d9", label="noise floor (97.5 %)")
+    ax.barh(rows, table["floor_high"], height=0.7, color="#d9d9d9", label="chance (97.5 %)")
     ax.hlines(rows, table["before"], table["after"], color=GREY, linewidth=1)
-    ax.plot(table["before"], rows, "o", color=VERMILION, markerfacecolor="white", label="before")
-    ax.plot(table["after"], rows, "o", color=BLUE, label="after")
+    look = {"color": VERMILION, "markerfacecolor": "white", "label": "before Platt scaling"}
+    ax.plot(table["before"], rows, "o", **look)
+    ax.plot(table["after"], rows, "o", color=BLUE, label="after Platt scaling")
     ax.set(yticks=rows, yticklabels=table.index, ylim=(len(table) - 0.5, -0.5))
     ax.set(xlabel="expected calibration error (0 to 1)", ylabel="class")
     ax.set_xlim(left=0)
@@ -398,7 +400,7 @@ def net_benefit(curves: Mapping[str, pd.DataFrame], *, title: str = "") -> Figur
     ax.plot(table["none"], color=INK, linewidth=1, label="look at none")
     top = table["all"].max()
     ax.set(xlim=table.index[[0, -1]], ylim=(-0.15 * top, 1.08 * top))
-    ax.set_xlabel("threshold probability of abnormal (0 to 1)")
+    ax.set_xlabel("threshold t (0 to 1): look if P(abnormal) ≥ t")
     ax.set_ylabel("net benefit (per recording)")
     ax.grid()
     ax.legend()
@@ -419,9 +421,9 @@ def selective_f1(answered: np.ndarray, f1: np.ndarray, target: float, *, title: 
     low, high = pd.DataFrame(curves[1:]).quantile([0.025, 0.975]).to_numpy()  # skips NaN
     fig, ax = subplots(3.1)
     ax.fill_between(grid, low, high, color=BLUE, alpha=0.2, linewidth=0, label="95 % interval")
-    ax.plot(grid, curves[0], color=BLUE, label="F1 among the answered")
+    ax.plot(grid, curves[0], color=BLUE, label="F1 of what is answered")
     ax.axhline(target, color=VERMILION, linewidth=1, linestyle="--", label=f"{target:g}")
-    ax.set(xlabel="share answered, the surest first (0 to 1)", ylabel="F1 (0 to 1)")
+    ax.set(xlabel="share answered, the clearest first (0 to 1)", ylabel="F1 (0 to 1)")
     ax.set(xlim=(0, 1.01), ylim=(max(0, np.nanmin(low) - 0.02), 1.005))
     ax.grid()
     ax.legend(loc="lower left")

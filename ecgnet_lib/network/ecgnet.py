@@ -25,7 +25,7 @@ HEADS = ("sigmoid", "softmax", "one-stage")
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything that fixes the network. Switch a block off and you have its ablation."""
+    """Configuration of the network; a block that is switched off gives its ablation."""
 
     fs_hz: int = 100  # samples a second that the network expects
     patch: int = 20  # samples a token sees: 200 ms
@@ -45,7 +45,7 @@ class ModelConfig:
     d_ff: int = 192
     dropout: float = 0.1
     head: str = "sigmoid"  # "sigmoid", "softmax" or "one-stage", see `combine`
-    scale_mv: float = 0.25  # amplitude that the network sees as one
+    scale_mv: float = 0.25  # the signal is divided by this (mV)
 
     def __post_init__(self) -> None:
         for name, choices in {"gat": ("v2", "v1", "none"), "head": HEADS}.items():
@@ -62,7 +62,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class OneStageConfig:
-    """What training and prediction must know of a baseline or of the rhythm branch."""
+    """Configuration of a baseline or of the rhythm branch."""
 
     fs_hz: int = 100  # samples a second that the network expects
     head: str = "one-stage"  # see `combine`

@@ -5,7 +5,7 @@ edge, and what one block of graphs needs stays in the processor's cache, in both
 the backward pass computes it again instead of fetching it from memory. Inside, graphs are the last
 dimension, so that every operation runs along contiguous numbers.
 
-Shapes: N graphs, L nodes, H heads, E edges; P features a head that the scores look at, D features a
+Shapes: N graphs, L nodes, H heads, E edges; P features a head for the scores, D features a
 head that are mixed; k graphs in a block.
 """
 

@@ -1,4 +1,4 @@
-"""Rhythm branch: a small network that looks for arrhythmia in ten seconds of lead II.
+"""Rhythm branch: a small network for arrhythmia in ten seconds of lead II.
 
 A printed ECG shows 2.5 s of every lead, and below them lead II over ten seconds, the rhythm strip.
 Wave shapes can be read from the former, rhythm only from the latter: a premature beat is premature

@@ -25,7 +25,7 @@ MIN_CHOICE = 5  # positives, and negatives, that a class needs to count in the v
 class Labels:
     """Targets of the two stages: abnormal (N,) and diseases (N, 5), float32 in {0, 1}.
 
-    known (N,) is False where the source says neither normal nor abnormal; such a recording trains
+    known (N,) is False where the source states neither normal nor abnormal; such a recording trains
     stage 2 only, and only when it carries a disease.
     """
 
@@ -93,7 +93,7 @@ def focal(entropy: Tensor, gamma: float) -> Tensor:
     Rare classes have many easy negatives; weights by inverse frequency help little, since a weight
     on one class moves those that come with it (Wu et al. 2020, section 1).
     """
-    # The floor keeps the slope finite where p is 1 and gamma below 1.
+    # The lower bound keeps the slope finite where p is 1 and gamma below 1.
     return entropy * (-torch.expm1(-entropy)).clamp(min=1e-8) ** gamma if gamma else entropy
 
 

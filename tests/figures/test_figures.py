@@ -228,7 +228,8 @@ def test_compared_networks_stand_at_their_values_and_not_against_themselves():
     }
     fig = figures.compared(rows, "none", title="T")
     assert [[x for x, _ in dots(ax)] for ax in fig.axes] == [[0.8, 0.85], [0.05]]
-    assert "ours: macro AUC 0.850 (0.750 to 0.950), difference to none 0.050" in fig.get_label()
+    want = 'ours: macro AUC 0.850 (0.750 to 0.950), macro AUC minus that of "none" 0.050'
+    assert want in fig.get_label()
 
 
 def test_bars_are_as_long_as_their_numbers_and_say_them():
@@ -241,8 +242,8 @@ def test_bars_are_as_long_as_their_numbers_and_say_them():
 def test_an_ablation_is_compared_with_the_network_that_saw_real_recordings_only():
     full = {"macro_auc": part(0.8), "difference_to_ours": part(-0.05)}
     less = {"macro_auc": part(0.7), "difference_to_ours": part(-0.2),
-            "difference_to_real only": part(-0.1)}  # fmt: skip
-    methods = {"ours": {"macro_auc": part(0.9)}, "real only": full, "no GAT": less}
+            "difference_to_labels only": part(-0.1)}  # fmt: skip
+    methods = {"ours": {"macro_auc": part(0.9)}, "labels only": full, "no GAT": less}
     rows = ablation("GAT", "not run", result={"protocols": {"B": {"methods": methods}}})
     assert list(rows) == ["full", "no GAT"]
     assert rows["full"]["macro_auc"]["value"] == 0.8
@@ -297,7 +298,7 @@ def test_leads_stand_where_they_belong():
     assert "-aVR" in texts(fig.axes[0]) and "aVR" not in texts(fig.axes[0])
 
 
-def test_arrows_run_from_source_to_listener():
+def test_arrows_run_from_source_to_target():
     weights = np.zeros((12, 12))
     weights[LEADS.index("V1"), LEADS.index("V4")] = 0.7
     ax = figures.lead_graph(weights).axes[0]
@@ -439,9 +440,9 @@ def test_red_and_green_would_fail_that_test():
 
 
 def test_real_recordings_are_drawn(physionet):
-    from ecgnet_lib.datasets.records import read, standard
+    from ecgnet_lib.datasets.records import in_standard_order, read
 
     recording = read(physionet / "ptb-xl" / "records100" / "00000" / "00001_lr")
-    x = standard(recording)
+    x = in_standard_order(recording)
     label = figures.ecg_paper(x, recording.fs_hz).get_label()
     assert f"{x.max():+.1f} mV in {LEADS[x.max(axis=1).argmax()]}" in label

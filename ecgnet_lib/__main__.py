@@ -48,7 +48,7 @@ def data() -> None:
 
 @data.command("list")
 def data_list() -> None:
-    """Show which databases the book knows, and what of them is at hand."""
+    """List the databases and how much of each is at hand."""
     from ecgnet_lib.datasets.sources import SOURCES, state
 
     rows = [
@@ -68,7 +68,7 @@ def data_list() -> None:
 @click.argument("name")
 @click.option("--fs-hz", default=100, show_default=True, help="PTB-XL: which rate, 100 or 500.")
 def data_get(name: str, fs_hz: int) -> None:
-    """Fetch the database NAME into data/, checked; what is there already is kept.
+    """Download the database NAME into data/ and check it; files that are there are kept.
 
     \b
     Example
@@ -154,7 +154,7 @@ def build(lite: bool) -> None:
 @main.command()
 @click.option("--record", is_flag=True, help="Store what the pages hold now.")
 def verify(record: bool) -> None:
-    """Execute all pages, recompute all metrics, say what moved.
+    """Execute all pages, recompute all metrics, report what differs.
 
     Writes build/verify/index.html and manifest.json. The exit status is 1 when a value moved beyond
     its tolerance, or a file, a weight, a label or a page differs from the stored one.
@@ -234,22 +234,19 @@ def predict(files: tuple[Path, ...], out: Path | None) -> None:
 
 @main.command()
 @click.argument("name", required=False)
-@click.option("--list", "listed", is_flag=True, help="List the experiments with their state.")
-@click.option("--data", metavar="DB", help="comparison only: on this database, not the record's.")
-def experiment(name: str | None, listed: bool, data: str | None) -> None:
-    """Make the results NAME again; some take hours.
+@click.option("--list", "listed", is_flag=True, help="List the experiments.")
+def experiment(name: str | None, listed: bool) -> None:
+    """Make the stored result NAME again; some take hours.
 
-    Long ones go on where they stopped; two processes share the work.
+    An experiment that was stopped goes on where it stopped.
     """
-    from ecgnet_lib import experiments
+    from ecgnet_lib.experiments import EXPERIMENTS, run
 
     if listed or name is None:
-        print_table(("experiment", "state", "what it does"), experiments.states())
+        docs = {n: (make.__doc__ or "").partition("\n")[0] for n, make in EXPERIMENTS.items()}
+        print_table(("experiment", "what it does"), list(docs.items()))
     else:
-        from ecgnet_lib.press.sealed import sealing
-
-        with sealing():
-            experiments.run(name, data)
+        run(name, click.echo)
 
 
 def short(value: object) -> str:

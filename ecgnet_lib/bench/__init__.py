@@ -95,14 +95,3 @@ def write(rows: Sequence[Row], file: str | Path) -> None:
         for one in rows
     ]
     write_json(Path(file), plain)
-
-
-def high_water_mb() -> float:
-    """Return the most resident memory that this process ever had, in MB."""
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux: there `getrusage` also counts the process that started this one
-        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(fields["VmHWM"].split()[0]) * 1024 / 1e6
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes on macOS

@@ -25,10 +25,10 @@ from ecgnet_lib.datasets.records import (
     Recording,
     Refusal,
     crop_or_pad,
+    in_standard_order,
     problems,
     read_each,
     resample,
-    standard,
 )
 from ecgnet_lib.datasets.wfdb_files import read_header, stem_of
 from ecgnet_lib.errors import RecordingError
@@ -82,7 +82,7 @@ class Archive:
         """
 
         def row(recording: Recording) -> tuple:
-            signal, gain = standard(recording), STEPS_PER_MV
+            signal, gain = in_standard_order(recording), STEPS_PER_MV
             if recording.fs_hz == fs_hz:
                 gain = np.array([recording.gain[recording.leads.index(lead)] for lead in LEADS])
             facts = _facts(signal, recording.fs_hz)
@@ -161,7 +161,7 @@ class Archive:
 
 
 def _facts(signal: np.ndarray, fs_hz: float) -> dict:
-    """What the table says about a recording of 12 leads, (12, T) mV as recorded."""
+    """The row of the table for a recording of 12 leads, (12, T) mV as recorded."""
     notes = "; ".join(problems(signal, fs_hz))
     return {"fs_hz": fs_hz, "seconds": signal.shape[1] / fs_hz, "problems": notes}
 

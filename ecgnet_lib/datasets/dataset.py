@@ -57,7 +57,7 @@ class Dataset:
         return f'<div class="admonition {kind}">{title}<p>{text}</p></div>'
 
     def _said(self) -> tuple[str, ...]:
-        if self.name == "simulated":  # a warning that nobody can overlook
+        if self.name == "simulated":  # shown as a warning
             return "Simulated data.", self.note, "No ECG of a real person was used."
         return "Data of this page.", self.note
 
@@ -65,8 +65,8 @@ class Dataset:
 def load(dataset: str = "auto", fs_hz: int = 100) -> Dataset:
     """Choose a source as `sources.choose` does, read its table, and open its archive.
 
-    All recordings go through one resampler, from the best rate at hand: a mixture of two would be a
-    mark by which to tell them apart. The archive is built once, under `build/cache/`. Raises
+    All recordings go through one resampler, from the best rate at hand: a network could
+    learn the difference of two. The archive is built once, under `build/cache/`. Raises
     SourceError, LabelError or RecordingError.
     """
     if dataset in sources.SOURCES.keys() - {"simulated", *tables.READERS}:

@@ -38,7 +38,7 @@ MAP_FILE = Path(__file__).with_name("label_map.csv")
 
 
 class Meaning(NamedTuple):
-    """What one statement says: a row of the label map."""
+    """The meaning of one statement: a row of the label map."""
 
     description: str
     cls: str

@@ -38,7 +38,7 @@ class Recording:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Leads to be wary of, see `problems`."""
+        """Leads that are flat, saturated or incomplete, see `problems`."""
         return problems(self.signal, self.fs_hz, self.leads)
 
 
@@ -108,7 +108,7 @@ def find(*paths: str | Path) -> list[Path]:
     return found
 
 
-def standard(recording: Recording) -> np.ndarray:
+def in_standard_order(recording: Recording) -> np.ndarray:
     """The twelve leads in the order of LEADS, (12, T) float32 mV; leads beyond these are left out.
 
     Raises RecordingError if a lead is absent, named twice or has missing samples, and for less than

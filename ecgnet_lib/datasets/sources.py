@@ -1,4 +1,4 @@
-"""The databases that the book knows: find one, fetch it, check it, or choose one for a page.
+"""The databases of the book: find one, fetch it, check it, or choose one for a page.
 
 A copy of PhysioNet that ECGNET_DATA names is read in place and never written to; what is fetched
 lands under data/. ECGNET_OFFLINE=1 forbids every request. Importing this is cheap.
@@ -243,7 +243,7 @@ def choose(dataset: str = "auto", fs_hz: float = 100) -> Place:
             fetch(wanted, first.url, folder, label="asking PhysioNet", attempts=1)
         except SourceError as error:
             why = f"the download from PhysioNet failed: {error.found or error.what}"
-        else:  # from here on a failure is told, not covered up: a second try goes on where it was
+        else:  # a failure from here on is an error: a second run continues the download
             return _named(first, fs_hz)
     if os.environ.get("ECGNET_DATA"):
         why = f"ECGNET_DATA holds no PTB-XL; {why}"
@@ -285,7 +285,7 @@ def verify(name: str) -> Report:
         sums = read_sums(pinned)
     elif not own:
         raise SourceError(
-            "nothing at hand says what the files should be",
+            "no list of checksums is at hand",
             file=SUMS,
             expected="the list of checksums beside the files",
             remedy=f"fetch {source.url}{SUMS} into the folder of the copy",

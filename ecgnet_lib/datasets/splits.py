@@ -47,7 +47,7 @@ def official(table: pd.DataFrame) -> Split:
     Wagner et al. 2020, doi 10.1038/s41597-020-0495-6; folds 9 and 10 hold only recordings whose
     statements a human checked. Recordings of other sources have no fold and are left out. A patient
     in two sets, possible only after `merge_duplicates`, keeps the held-out recordings (test before
-    validation before training); the duplicates are left out, and the note says which.
+    validation before training); the duplicates are left out, and the note names them.
 
     Raises SplitError if one of the three sets would be empty.
     """

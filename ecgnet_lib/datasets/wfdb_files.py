@@ -46,11 +46,11 @@ class Calibration(NamedTuple):
 
 
 class Header(NamedTuple):
-    """What a `.hea` file says; tuples hold one entry per lead, None where the header is silent."""
+    """The content of a `.hea` file; tuples hold one entry per lead, None where it has none."""
 
     file: str
     fs_hz: float
-    samples: int  # per lead; 0 if the header does not say
+    samples: int  # per lead; 0 if the header does not give it
     files: tuple[str, ...]
     formats: tuple[str, ...]
     calibration: Calibration

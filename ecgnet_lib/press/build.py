@@ -98,8 +98,8 @@ def cover(book: Book, made: Path) -> bytes:
     from ecgnet_lib import figures  # which takes a second
 
     drawn = [
-        figures.cover_rebuilt(results.load_result("comparison.json")),
-        figures.cover_leakage(results.load_result("leakage.json")),
+        figures.scores.cover_rebuilt(results.load_result("comparison.json")),
+        figures.scores.cover_leakage(results.load_result("leakage.json")),
     ]
     images = "\n".join(figures.style.picture(figure)._repr_html_() for figure in drawn)
     return f'{key}```{{raw}} html\n<div class="cover">\n{images}\n</div>\n```\n'.encode()

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from ecgnet_lib.bench import high_water_mb
 from ecgnet_lib.errors import PageError
 from ecgnet_lib.files import write_if_new
 from ecgnet_lib.press.pages import Page, code_cells, tags
@@ -50,7 +49,7 @@ class Job:
     out: Path
     root: Path
     lock: str = ""  # SHA-256 of the lock of the environment
-    data: str = ""  # SHA-256 of what tells the page's recordings apart; "" if it reads none
+    data: str = ""  # SHA-256 that identifies the recordings of the page; "" if it reads none
 
 
 def executed(job: Job) -> dict | None:
@@ -125,7 +124,7 @@ def run(job: Job) -> float:
 def use_kernel(root: Path) -> None:
     """Make a private kernel the one that Papermill finds: this Python, one thread, this data."""
     folder = root / "build" / "jupyter"
-    # The log level hides what a kernel says at every start (TCP) and end (the interrupt).
+    # The log level hides the messages of a kernel at every start (TCP) and end (the interrupt).
     argv = ["-m", "ipykernel_launcher", "-f", "{connection_file}", "--IPKernelApp.log_level=50"]
     spec = {
         "argv": [sys.executable, *argv],
@@ -152,7 +151,7 @@ def without_outputs(notebook: dict) -> dict:
 def write_page(job: Job, executed: dict, about: dict) -> bool:
     """Write the page as it stands in book/ with the outputs of an execution; True if it changed.
 
-    about: what `run` says of the execution.
+    about: what `run` reports of the execution.
     """
     import nbformat
 
@@ -195,6 +194,17 @@ def kernel_report() -> None:
         "peak_mb": round(high_water_mb()),
     }
     display({"application/json": report}, raw=True)
+
+
+def high_water_mb() -> float:
+    """Return the most resident memory that this process ever had, in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux: there `getrusage` also counts the process that started this one
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(fields["VmHWM"].split()[0]) * 1024 / 1e6
+    import resource  # not on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes on macOS
 
 
 def code_state(root: Path) -> str:

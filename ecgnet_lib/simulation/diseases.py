@@ -22,7 +22,7 @@ Change = Callable[[Hearts, np.ndarray], None]  # what a severity (N,) does to N 
 
 
 class Disease(NamedTuple):
-    """What a severity does to hearts, and which statement it earns.
+    """The change of hearts by a disease, and the statement that is given for it.
 
     The statement, the disease's own name, stands from the severity `stated` on; below it, `mild`
     is stated where the milder form has a code of its own.
@@ -102,7 +102,7 @@ def _left_bundle(h: Hearts, s: np.ndarray) -> None:
 
 
 def _right_bundle(h: Hearts, s: np.ndarray) -> None:
-    """The left ventricle as ever, then the right one, late: a slow terminal force to the right
+    """The left ventricle as usual, then the right one, late: a slow terminal force to the right
     and front, so R' in V1, broad S in I and V6, T inverted in V1 and V2."""
     before, after = h.qrs_ms, reach(h.qrs_ms, s, 132, 162)
     share, size = np.minimum(1.4 * s, 1), h.size()
@@ -110,7 +110,7 @@ def _right_bundle(h: Hearts, s: np.ndarray) -> None:
     h.qrs_width[:, 4] = np.where(late, 0.115 * after, h.qrs_width[:, 4])
     h.qrs_at[:, 4] = np.where(late, after - EDGE_QRS * h.qrs_width[:, 4], h.qrs_at[:, 4])
     h.qrs[:, 4] += share[:, None] * size * _vectors([-0.55, 0.05, -0.68])
-    # Unopposed no longer, the late forces to the back shrink.
+    # The late forces to the back shrink: they are opposed now.
     h.qrs[:, 2:4, 2] *= 1 - 0.35 * share[:, None]
     h.t = h.t + share[:, None, None] * _vectors([0.01, 0, 0.05], [0.03, 0, 0.14], [0.04, 0, 0.24])
     h.qtc_ms = h.qtc_ms + 0.4 * (after - before)
@@ -251,7 +251,7 @@ def severities(patients: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]
 
 
 def statements_of(severity: Mapping[str, float], qtc_ms: float) -> tuple[str, ...]:
-    """State what a cardiologist would: the SCP-ECG statements of one patient, rhythm included."""
+    """Return the SCP-ECG statements of one patient, rhythm included."""
     found = []
     for name, disease in SIMULATED.items():
         s = severity.get(name, 0)

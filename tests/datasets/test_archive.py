@@ -12,7 +12,7 @@ from datasets.test_records import write as write_recording
 
 from ecgnet_lib.datasets import archive as module
 from ecgnet_lib.datasets.archive import Archive
-from ecgnet_lib.datasets.records import crop_or_pad, find, read, resample, standard
+from ecgnet_lib.datasets.records import crop_or_pad, find, in_standard_order, read, resample
 from ecgnet_lib.errors import RecordingError
 
 
@@ -48,8 +48,10 @@ def test_at_its_own_rate_a_recording_comes_back_to_the_last_bit(tmp_path):
     header.write_text(header.read_text().replace("1717.5", "700", 1))
     archive = Archive.of(files, 500, tmp_path / "cache")
     for i, file in enumerate(files.values()):
-        np.testing.assert_array_equal(archive.batch([i])[0], standard(read(file)))
-    np.testing.assert_array_equal(archive.batch([0, 2])[1], standard(read(files["coarse"])))
+        np.testing.assert_array_equal(archive.batch([i])[0], in_standard_order(read(file)))
+    np.testing.assert_array_equal(
+        archive.batch([0, 2])[1], in_standard_order(read(files["coarse"]))
+    )
     assert archive.signals.dtype == np.int16 and archive.gains[1].tolist() == [700] + 11 * [1717.5]
 
 
@@ -57,14 +59,16 @@ def test_real_recordings_come_back_to_the_last_bit(physionet, tmp_path):
     files = {file.stem: file for file in find(physionet / "ludb")[:20]}
     files |= {file.stem: file for file in find(physionet / "ptb-xl/records500/00000")[:20]}
     archive = Archive.of(files, 500, tmp_path)
-    wanted = np.stack([standard(read(file)) for file in files.values()])
+    wanted = np.stack([in_standard_order(read(file)) for file in files.values()])
     np.testing.assert_array_equal(archive.batch(slice(None)), wanted)
     assert archive.refused == []
 
 
 def test_at_another_rate_it_is_resampled_and_rounded_to_1_uv(files, tmp_path):
     archive = Archive.of(files, 100, tmp_path / "cache")
-    wanted = np.stack([resample(standard(read(file)), 500, 100) for file in files.values()])
+    wanted = np.stack(
+        [resample(in_standard_order(read(file)), 500, 100) for file in files.values()]
+    )
     got = archive.batch(range(6))
     assert got.shape == (6, 12, 1000) and got.dtype == np.float32
     assert np.abs(got - wanted).max() <= 0.0005 + 1e-6
@@ -79,7 +83,7 @@ def test_length_is_fixed(tmp_path):
         "short": write(tmp_path / "a", "2", 2, samples=3000),
     }
     archive = Archive.of(files, 500, tmp_path / "cache")
-    long, short = (standard(read(file)) for file in files.values())
+    long, short = (in_standard_order(read(file)) for file in files.values())
     np.testing.assert_array_equal(archive.batch([0])[0], long[:, 1000:6000])
     np.testing.assert_array_equal(archive.batch([1])[0, :, 1000:4000], short)
     assert not archive.batch([1])[0, :, :1000].any() and not archive.batch([1])[0, :, 4000:].any()
@@ -90,7 +94,7 @@ def test_length_is_fixed(tmp_path):
 
 def test_beyond_the_range_it_is_clipped(tmp_path):
     files = {"huge": write(tmp_path / "a", "1", 1, gain="100/mV", scale=9.0)}
-    signal = standard(read(files["huge"]))
+    signal = in_standard_order(read(files["huge"]))
     own = Archive.of(files, 500, tmp_path / "cache")
     np.testing.assert_array_equal(own.batch([0])[0], signal)  # its own gain holds it
     low = Archive.of(files, 100, tmp_path / "cache")
@@ -103,7 +107,9 @@ def test_a_baseline_far_from_zero_falls_back_to_1_uv(tmp_path):
     files = {"far": write(tmp_path / "a", "1", 1, gain="4000(-66000)/mV")}
     archive = Archive.of(files, 500, tmp_path / "cache")
     assert set(archive.gains.ravel()) == {1000.0}
-    assert np.abs(archive.batch([0])[0] - standard(read(files["far"]))).max() <= 0.0005 + 3e-6
+    assert (
+        np.abs(archive.batch([0])[0] - in_standard_order(read(files["far"]))).max() <= 0.0005 + 3e-6
+    )
 
 
 def test_problems_stand_in_the_table(files, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from ecgnet_lib import datasets
 from ecgnet_lib.datasets import dataset
-from ecgnet_lib.datasets.records import read, resample, standard
+from ecgnet_lib.datasets.records import in_standard_order, read, resample
 from ecgnet_lib.denoising.apply import denoised, denoised_archive, middle_crops
 from ecgnet_lib.errors import LabelError, SourceError
 
@@ -27,7 +27,7 @@ def test_row_and_signal_belong_together(physionet: Path) -> None:
     for i in (0, 123, 499):
         file = data.table["file"].iloc[i]
         recording = read(physionet / "ptb-xl" / f"{file}.hea")
-        want = resample(standard(recording), recording.fs_hz, 100)
+        want = resample(in_standard_order(recording), recording.fs_hz, 100)
         np.testing.assert_allclose(data.signals.batch([i])[0], want, atol=0.00051)
 
 

@@ -12,11 +12,11 @@ from ecgnet_lib.datasets.records import (
     LEADS,
     crop_or_pad,
     find,
+    in_standard_order,
     problems,
     read,
     read_many,
     resample,
-    standard,
 )
 from ecgnet_lib.errors import RecordingError, SignalError
 
@@ -159,7 +159,7 @@ def test_a_mark_of_a_missing_sample_is_nan_as_in_wfdb(tmp_path):
     assert np.isnan(recording.signal).sum() == 10
     assert recording.problems == ("III misses 10 of 2000 samples",)
     with pytest.raises(RecordingError, match="10 missing in III"):
-        standard(recording)
+        in_standard_order(recording)
 
 
 @pytest.mark.parametrize("end", ["{initial}", "", "{initial} {checksum}"])
@@ -167,7 +167,7 @@ def test_fields_may_be_left_out_from_the_right(tmp_path, end):
     recording = read(write(tmp_path, sums=end))
     np.testing.assert_array_equal(recording.signal, np.float32(DIGITAL / 1000.0))
     with pytest.raises(RecordingError, match="12 of the 12 leads are missing"):
-        standard(recording)
+        in_standard_order(recording)
 
 
 def test_a_checksum_may_be_signed(tmp_path):
@@ -286,25 +286,25 @@ def test_leads_are_put_in_order_and_spelled_alike(tmp_path):
     order = np.random.default_rng(3).permutation(12)
     leads = ("vx", *(LEADS[i].upper() for i in order))  # a further lead is left out
     recording = read(write(tmp_path, digital=DIGITAL[[0, *order]], leads=leads))
-    np.testing.assert_array_equal(standard(recording), np.float32(DIGITAL / 1000.0))
+    np.testing.assert_array_equal(in_standard_order(recording), np.float32(DIGITAL / 1000.0))
 
 
 def test_missing_leads_are_named(tmp_path):
     recording = read(write(tmp_path, digital=DIGITAL[:10], leads=LEADS[:10]))
     with pytest.raises(RecordingError, match=r"2 of the 12 leads are missing: V5, V6;"):
-        standard(recording)
+        in_standard_order(recording)
 
 
 def test_a_name_that_occurs_twice(tmp_path):
     recording = read(write(tmp_path, digital=DIGITAL[[*range(12), 0]], leads=(*LEADS, "I")))
     with pytest.raises(RecordingError, match=r"same name; found I\."):
-        standard(recording)
+        in_standard_order(recording)
 
 
 def test_too_short(tmp_path):
     with pytest.raises(RecordingError, match=r"too short; expected at least 2.5 s; found 2.00 s"):
-        standard(read(write(tmp_path, digital=DIGITAL[:, :1000])))
-    assert standard(read(write(tmp_path, digital=DIGITAL[:, :1250]))).shape == (12, 1250)
+        in_standard_order(read(write(tmp_path, digital=DIGITAL[:, :1000])))
+    assert in_standard_order(read(write(tmp_path, digital=DIGITAL[:, :1250]))).shape == (12, 1250)
 
 
 # Quality
@@ -374,7 +374,7 @@ def test_a_bad_one_is_set_aside_and_listed(tmp_path):
 
 def test_a_refusal_of_what_follows_counts(tmp_path):
     files = {"short": write(tmp_path, "short", DIGITAL[:, :100]), "rec": write(tmp_path)}
-    kept, refused = read_many(files, standard)
+    kept, refused = read_many(files, in_standard_order)
     assert [one.shape for one in kept] == [(12, 2000)] and refused[0].name == "short"
     assert "too short" in refused[0].reason
     with pytest.raises(ZeroDivisionError):  # a mistake of the program is not a bad recording

@@ -449,7 +449,7 @@ def test_a_file_of_another_release_is_right_if_its_own_list_says_so(copy):
 
 def test_verify_needs_a_list_and_a_source(copy):
     (copy / "SHA256SUMS.txt").unlink()
-    with pytest.raises(SourceError, match=r"SHA256SUMS.txt: nothing at hand says"):
+    with pytest.raises(SourceError, match=r"SHA256SUMS.txt: no list of checksums"):
         sources.verify("ptbxl")
     with pytest.raises(SourceError, match="data get ludb"):
         sources.verify("ludb")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ecgnet_lib.datasets.records import LEADS, read, standard
+from ecgnet_lib.datasets.records import LEADS, in_standard_order, read
 from ecgnet_lib.datasets.simulated import cohort
 from ecgnet_lib.datasets.tables import COLUMNS, ludb_table, ptbxl_table
 from ecgnet_lib.denoising.daubechies import denoise
@@ -236,7 +236,7 @@ def test_normals_lie_where_real_normals_lie(physionet, healthy):
     """Amplitudes of 40 real recordings labelled normal and nothing else, at 100 Hz."""
     table = ptbxl_table(physionet / "ptb-xl").table
     plain = table[table.NORM & table.only_sinus_rhythm][:40]
-    real = np.stack([standard(read(physionet / "ptb-xl" / file)) for file in plain.file])
+    real = np.stack([in_standard_order(read(physionet / "ptb-xl" / file)) for file in plain.file])
     centred = [x - np.median(x, 2, keepdims=True) for x in (real, healthy.signals)]
     for quantile in (0.005, 0.995):
         medians = [np.median(np.quantile(x, quantile, axis=2), axis=0) for x in centred]
@@ -259,7 +259,7 @@ def normals_beside_ptbxl(physionet):
     table = ptbxl_table(physionet / "ptb-xl").table
     plain = table[table.statements.map(set) == {"NORM", "SR"}].drop_duplicates("patient")
     files = plain.file.sample(200, random_state=0)
-    real = np.stack([standard(read(physionet / "ptb-xl" / file)) for file in files])
+    real = np.stack([in_standard_order(read(physionet / "ptb-xl" / file)) for file in files])
     simulated = made[(labels.statements.map(set) == {"NORM", "SR"}).to_numpy()][:200]
     return [features_of(denoise(x, FS_HZ), FS_HZ) for x in (simulated, real)]
 

@@ -22,12 +22,9 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
-        if channels % reduction or channels < reduction:
+        if channels % reduction:
             raise ConfigError(
-                "the channels of CBAM must be a multiple of its reduction",
-                expected=f"a multiple of {reduction}",
-                found=channels,
-                remedy="choose a reduction that divides the channels",
+                f"CBAM's reduction of {reduction} must divide its {channels} channels"
             )
         self.mlp = nn.Sequential(
             nn.Linear(channels, channels // reduction),
@@ -47,7 +44,7 @@ class TemporalAttention(nn.Module):
     def __init__(self, kernel: int = 7) -> None:
         super().__init__()
         if kernel % 2 == 0:
-            raise ConfigError("the kernel of CBAM must be odd to stay centred", found=kernel)
+            raise ConfigError(f"CBAM's kernel must be odd to stay centred, not {kernel}")
         self.conv = nn.Conv1d(2, 1, kernel, padding=kernel // 2, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:

@@ -45,22 +45,17 @@ class ModelConfig:
     d_ff: int = 192
     dropout: float = 0.1
     head: str = "sigmoid"  # "sigmoid", "softmax" or "one-stage", see `combine`
-    demographics: bool = False  # age and sex as further inputs
     scale_mv: float = 0.25  # amplitude that the network sees as one
 
     def __post_init__(self) -> None:
-        choices = {"gat": ("v2", "v1", "none"), "head": HEADS}
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ConfigError(
-                    f"unknown {name}", expected=allowed, found=repr(getattr(self, name))
-                )
+        for name, choices in {"gat": ("v2", "v1", "none"), "head": HEADS}.items():
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"unknown {name}", expected=choices, found=getattr(self, name))
         if self.patch < self.stride or (self.patch - self.stride) % 2:
-            raise ConfigError(
-                "patches must overlap evenly",
-                expected="patch - stride even and not negative",
-                found=f"patch {self.patch}, stride {self.stride}",
-            )
+            found = f"patch {self.patch}, stride {self.stride}"
+            raise ConfigError("patch - stride must be even and not negative", found=found)
+        if self.gat != "none" and self.channels % self.gat_heads:
+            raise ConfigError(f"{self.gat_heads} gat_heads must divide {self.channels} channels")
 
     def to_dict(self) -> dict:
         """Return plain values for JSON."""
@@ -69,11 +64,9 @@ class ModelConfig:
     @classmethod
     def from_dict(cls, values: dict) -> ModelConfig:
         """Rebuild from JSON; an unknown key raises ConfigError."""
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise ConfigError(
-                "unknown key in a model configuration", expected=sorted(known), found=unknown
-            )
+        known = sorted(field.name for field in fields(cls))
+        if unknown := sorted(set(values) - set(known)):
+            raise ConfigError("unknown model configuration", expected=known, found=unknown)
         return cls(**values)
 
 
@@ -128,8 +121,6 @@ class FoundationalECGNet(nn.Module):
         self.gat = None
         if config.gat != "none":
             layer = {"v1": GAT, "v2": GATv2}[config.gat]
-            if c % config.gat_heads:
-                raise ConfigError("channels must be a multiple of gat_heads", found=c)
             self.lead_code = nn.Parameter(0.02 * torch.randn(leads, c))
             self.gat = layer(
                 c, c // config.gat_heads, config.gat_heads, lead_graph(LEADS, config.graph)
@@ -140,31 +131,23 @@ class FoundationalECGNet(nn.Module):
             self.tst = TST(
                 config.width, config.tst_heads, config.tst_layers, config.d_ff, config.dropout
             )
-        extra = 4 if config.demographics else 0
         self.trunk = nn.Sequential(
-            nn.Linear(2 * config.width + extra, config.width),
-            nn.GELU(),
-            nn.Dropout(config.dropout),
+            nn.Linear(2 * config.width, config.width), nn.GELU(), nn.Dropout(config.dropout)
         )
         self.head_abnormal = nn.Linear(config.width, 1)
         self.head_diseases = nn.Linear(config.width, len(DISEASES))
 
     def forward(
-        self,
-        x: Tensor,
-        present: Tensor | None = None,
-        person: Tensor | None = None,
-        return_maps: bool = False,
+        self, x: Tensor, present: Tensor | None = None, return_maps: bool = False
     ) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Return logits (B,) of abnormal and (B, 5) of the diseases given abnormal.
 
-        x: (B, 12, T) mV at `config.fs_hz`, T a multiple of the stride. present: (B, 12) bool.
-        person: (B, 4) age/100, age known, sex (-1 male, 1 female), sex known; only with
-        `config.demographics`. With `return_maps` a dict of attention maps comes along: "channel"
+        x: (B, 12, T) mV at `config.fs_hz`, T a multiple of the stride. present: (B, 12) bool, False
+        where a lead is missing. With `return_maps` also a dict of attention maps: "channel"
         (B, L, C), "temporal" (B, L, P), "leads" (B, S, H, L, L) for S graphs, "tokens"
         (B, layers, H, P, P). Raises SignalError for a shape that does not fit.
         """
-        self.check(x, person)
+        self.check(x)
         batch, leads, _ = x.shape
         maps: dict[str, Tensor] = {}
 
@@ -179,7 +162,7 @@ class FoundationalECGNet(nn.Module):
         h = h.transpose(1, 2).unflatten(0, (batch, leads))  # (B, L, P, C)
 
         if self.gat is not None:
-            h = self.listen(h, present, maps if return_maps else None)
+            h = self.attend_leads(h, present, maps if return_maps else None)
         if present is not None:
             h = h * present[..., None, None]
 
@@ -192,16 +175,17 @@ class FoundationalECGNet(nn.Module):
                 tokens = self.tst(tokens)
 
         pooled = torch.cat([tokens.mean(1), tokens.amax(1)], dim=1)  # (B, 2E)
-        if person is not None:
-            pooled = torch.cat([pooled, person], dim=1)
         z = self.trunk(pooled)
         logits = self.head_abnormal(z).squeeze(-1), self.head_diseases(z)
         return (*logits, maps) if return_maps else logits
 
-    def listen(self, h: Tensor, present: Tensor | None, maps: dict[str, Tensor] | None) -> Tensor:
-        """Let the leads of each graph of `graph_tokens` tokens listen to each other.
+    def attend_leads(
+        self, h: Tensor, present: Tensor | None, maps: dict[str, Tensor] | None
+    ) -> Tensor:
+        """Attend over the leads of each graph, the mean of `graph_tokens` tokens: (B, L, P, C).
 
-        Add to (B, L, P, C) what was heard, and put the attention (B, S, H, L, L) into `maps`.
+        The message of a graph is added to each of its tokens; `maps` receives the attention
+        (B, S, H, L, L) as "leads".
         """
         size, tokens = self.config.graph_tokens, h.shape[2]
         short = -tokens % size  # tokens that the last graph lacks
@@ -222,23 +206,15 @@ class FoundationalECGNet(nn.Module):
         message = F.elu(out).transpose(1, 2).unsqueeze(3)  # (B, L, S, 1, C)
         return (h + message).flatten(2, 3)[:, :, :tokens]
 
-    def check(self, x: Tensor, person: Tensor | None) -> None:
+    def check(self, x: Tensor) -> None:
         """Raise SignalError unless x is (B, 12, T) with T a multiple of the stride."""
-        config = self.config
-        want = f"(B, {len(LEADS)}, T) with T a multiple of {config.stride}, at least {config.patch}"
+        patch, stride = self.config.patch, self.config.stride
         fits = x.dim() == 3 and x.shape[1] == len(LEADS)
-        if not fits or x.shape[2] % config.stride or x.shape[2] < config.patch:
+        if not fits or x.shape[2] % stride or x.shape[2] < patch:
             raise SignalError(
                 "the signal does not fit the network",
-                expected=want,
+                expected=f"(B, {len(LEADS)}, T) with T a multiple of {stride}, at least {patch}",
                 found=tuple(x.shape),
-                remedy="bring the leads into standard order and crop to a multiple of the stride",
-            )
-        if config.demographics == (person is None):
-            raise SignalError(
-                "age and sex must be given exactly when the configuration says demographics",
-                expected=f"demographics={config.demographics}",
-                found="person given" if person is not None else "no person",
             )
 
 
@@ -246,7 +222,7 @@ def combine(abnormal: Tensor, diseases: Tensor, head: str) -> tuple[Tensor, Tens
     """Turn the logits (B,) and (B, 5) of both stages into P(abnormal) and joint P(disease).
 
     "sigmoid": any of the five, given abnormal. "softmax": one of the five, given abnormal, as the
-    paper's wording suggests. "one-stage": the diseases are judged apart from abnormal.
+    paper's wording suggests. "one-stage": six independent labels.
     """
     p = torch.sigmoid(abnormal)
     given = diseases.softmax(-1) if head == "softmax" else torch.sigmoid(diseases)
@@ -254,9 +230,7 @@ def combine(abnormal: Tensor, diseases: Tensor, head: str) -> tuple[Tensor, Tens
 
 
 @torch.inference_mode()
-def predict(
-    model: nn.Module, x: Tensor, present: Tensor | None = None, person: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def predict(model: nn.Module, x: Tensor, present: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return P(abnormal) (B,) and the joint P(abnormal and disease) (B, 5).
 
     model: ours or a baseline, called with x (B, 12, T) mV and present (B, 12). Raises SignalError
@@ -264,8 +238,7 @@ def predict(
     """
     if not torch.isfinite(x).all():
         raise SignalError("the signal holds NaN or infinity", remedy="repair or drop the lead")
-    more = () if person is None else (person,)
-    return combine(*model(x, present, *more), model.config.head)
+    return combine(*model(x, present), model.config.head)
 
 
 def count_parameters(module: nn.Module) -> int:

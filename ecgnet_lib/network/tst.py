@@ -29,12 +29,9 @@ def positions(tokens: int, width: int) -> Tensor:
     return code
 
 
-class TokenBatchNorm(nn.BatchNorm1d):
+def normalise_tokens(norm: nn.BatchNorm1d, h: Tensor) -> Tensor:
     """BatchNorm over batch and tokens of (B, P, E); Zerveas et al.: outliers hurt it less."""
-
-    def forward(self, h: Tensor) -> Tensor:
-        """Keep the shape (B, P, E)."""
-        return super().forward(h.flatten(0, 1)).view(h.shape)
+    return norm(h.flatten(0, 1)).view(h.shape)
 
 
 class FeatureDropout(nn.Dropout):
@@ -75,20 +72,19 @@ class SelfAttention(nn.Module):
 class EncoderLayer(nn.Module):
     """Attention, then a two-layer MLP with GELU; each is added to its input and normalised."""
 
-    def __init__(self, width: int, heads: int, d_ff: int, dropout: float, norm: str) -> None:
+    def __init__(self, width: int, heads: int, d_ff: int, dropout: float) -> None:
         super().__init__()
-        make_norm = {"batch": TokenBatchNorm, "layer": nn.LayerNorm}[norm]
         self.attention = SelfAttention(width, heads)
-        self.norm1, self.norm2 = make_norm(width), make_norm(width)
+        self.norm1, self.norm2 = nn.BatchNorm1d(width), nn.BatchNorm1d(width)
         self.linear1, self.linear2 = nn.Linear(width, d_ff), nn.Linear(d_ff, width)
         self.drop = FeatureDropout(dropout)
 
     def forward(self, h: Tensor, return_attention: bool = False) -> tuple[Tensor, Tensor | None]:
         """Keep the shape (B, P, E); also the attention (B, H, P, P) on request."""
         mixed, attention = self.attention(h, return_attention)
-        h = self.norm1(h + self.drop(mixed))
+        h = normalise_tokens(self.norm1, h + self.drop(mixed))
         hidden = self.drop(nn.functional.gelu(self.linear1(h)))
-        return self.norm2(h + self.drop(self.linear2(hidden))), attention
+        return normalise_tokens(self.norm2, h + self.drop(self.linear2(hidden))), attention
 
 
 class TST(nn.Module):
@@ -101,18 +97,12 @@ class TST(nn.Module):
         layers: int = 2,
         d_ff: int = 192,
         dropout: float = 0.1,
-        norm: str = "batch",
     ) -> None:
         super().__init__()
         if width % heads or width % 2:
-            raise ConfigError(
-                "the width of the transformer must be even and a multiple of its heads",
-                found=f"width {width}, heads {heads}",
-            )
-        if norm not in ("batch", "layer"):
-            raise ConfigError("unknown norm", expected="'batch' or 'layer'", found=repr(norm))
+            raise ConfigError(f"TST's width must be even and a multiple of {heads} heads: {width}")
         self.layers = nn.ModuleList(
-            EncoderLayer(width, heads, d_ff, dropout, norm) for _ in range(layers)
+            EncoderLayer(width, heads, d_ff, dropout) for _ in range(layers)
         )
         self.register_buffer("positions", positions(MAX_TOKENS, width), persistent=False)
 
@@ -136,10 +126,9 @@ class TST(nn.Module):
 
 
 class MaskedValueHead(nn.Module):
-    """Say the samples of each token from what the encoder made of it, x_t = W z_t + b.
+    """Predict the samples of each patch from its token, x_t = W z_t + b.
 
-    Zerveas et al. 2021, "Unsupervised pre-training"; with patches, one token gives `samples` of
-    each lead.
+    Zerveas et al. 2021, "Unsupervised pre-training"; here a token gives `samples` of each lead.
     """
 
     def __init__(self, width: int, leads: int, samples: int) -> None:
@@ -148,5 +137,5 @@ class MaskedValueHead(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map (B, P, E) to (B, L, P * samples)."""
-        said = self.linear(tokens).unflatten(-1, (self.leads, -1))  # (B, P, L, samples)
-        return said.transpose(1, 2).flatten(2)
+        patches = self.linear(tokens).unflatten(-1, (self.leads, -1))  # (B, P, L, samples)
+        return patches.transpose(1, 2).flatten(2)

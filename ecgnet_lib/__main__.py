@@ -32,7 +32,7 @@ def main() -> None:
       python -m ecgnet_lib data get ptbxl-500        fetch the small one
       python -m ecgnet_lib run 07 --set seed=1       execute one page
       python -m ecgnet_lib build                     execute all, make the site
-      python -m ecgnet_lib predict my_ecg.hea        what the network says
+      python -m ecgnet_lib predict my_ecg.hea        classify a recording
 
     \b
     Environment
@@ -88,8 +88,6 @@ def data_verify(name: str) -> None:
 
     report = verify(name)
     click.echo(report)
-    for file, reason in report.differs:
-        click.echo(f"  differs: {file}: {reason}")
     for file, found in report.wrong:
         click.echo(f"  WRONG: {file}: {found}")
     if not report.passed:
@@ -120,30 +118,28 @@ def run_page(page: str, given: dict[str, str], axes: dict[str, str]) -> None:
     \b
     Examples
       python -m ecgnet_lib run 02_denoising
-      python -m ecgnet_lib run 07_training --set epochs=2 --sweep seed=0,1,2
+      python -m ecgnet_lib run 07_training --set crops=5000 --sweep seed=0,1,2
     """
     from ecgnet_lib.press.book import Book, sweep
 
     if twice := given.keys() & axes.keys():
         raise PageError(f"{min(twice)} is both set and swept")
     book = Book()
-    name = book.page(page).name
+    parameters = book.page(page).parameters.values()
     if not given and not axes:
-        rows = [
-            (p.name, p.annotation, p.default, p.help) for p in book.page(page).parameters.values()
-        ]
+        rows = [(p.name, p.type.__name__, p.default, p.help) for p in parameters]
         print_table(("parameter", "type", "default", "what it does"), rows)
     lists = {key: text.split(",") for key, text in axes.items()}
-    results = sweep(book, name, given, lists, click.echo)
+    results = sweep(book, page, given, lists, click.echo)
+    if not lists:
+        print_table(("value", ""), [(key, short(value)) for key, value in results[0][1].items()])
+        return
     names = list(dict.fromkeys(key for _, values in results for key in values))
-    if lists:
-        rows = [
-            [*(s[key] for key in lists), *(short(v.get(key, "-")) for key in names)]
-            for s, v in results
-        ]
-        print_table((*lists, *names), rows)
-    else:
-        print_table(("value", ""), [(key, short(results[0][1][key])) for key in names])
+    rows = [
+        [*(settings[key] for key in lists), *(short(values.get(key, "-")) for key in names)]
+        for settings, values in results
+    ]
+    print_table((*lists, *names), rows)
 
 
 @main.command()
@@ -152,48 +148,25 @@ def build(lite: bool) -> None:
     """Execute stale pages and make the site."""
     from ecgnet_lib.press.build import build as build_book
 
-    build_book(say=click.echo, browser=lite)
-
-
-@main.command("check-site")
-@click.pass_context
-def check_site(ctx: click.Context) -> None:
-    """Open every page of the site in Chromium.
-
-    Without a network, as on a desk and as on a phone, it looks for what is wrong: scripts, links,
-    anchors, images and their texts, headings, formulas, accessibility (axe-core), search. Exit
-    status 1 with findings, 77 where no browser is installed.
-    """
-    from ecgnet_lib.press.book import ROOT
-    from ecgnet_lib.press.look import NoBrowser, check
-
-    try:
-        found = check(ROOT / "build" / "html", click.echo)
-    except NoBrowser as error:
-        click.echo(f"The site was not looked at: {error}", err=True)
-        ctx.exit(77)
-    for name, texts in found.items():
-        click.echo("\n".join([f"\n{name}", *(f"  {text}" for text in texts)]))
-    if found:
-        raise click.ClickException(f"{len(found)} pages are not as they should be")
+    build_book(log=click.echo, browser=lite)
 
 
 @main.command()
-@click.option("--record", is_flag=True, help="Make what the pages hold now the values of record.")
+@click.option("--record", is_flag=True, help="Store what the pages hold now.")
 def verify(record: bool) -> None:
     """Execute all pages, recompute all metrics, say what moved.
 
     Writes build/verify/index.html and manifest.json. The exit status is 1 when a value moved beyond
-    its tolerance, or a file, a weight, a label or a page is not that of record.
+    its tolerance, or a file, a weight, a label or a page differs from the stored one.
     """
     from ecgnet_lib.press.verify import verify as verify_all
 
     wrong = verify_all(record=record, say=click.echo)
     for finding in wrong:
-        click.echo(f"  WRONG  {finding.subject}: {finding.old} of record, {finding.new} now")
+        click.echo(f"  WRONG  {finding.subject}: {finding.old} stored, {finding.new} now")
     click.echo("Report: build/verify/index.html")
     if wrong:
-        raise click.ClickException(f"{len(wrong)} things do not agree with the record")
+        raise click.ClickException(f"{len(wrong)} things differ from what is stored")
 
 
 @main.command()
@@ -226,11 +199,11 @@ def bench(name: str, out: Path | None) -> None:
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "out", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT")
 def predict(files: tuple[Path, ...], out: Path | None) -> None:
-    """Say what the network makes of recordings.
+    """Classify recordings with the shipped network.
 
     Prints the probability of "abnormal", of the five classes together with it, and the triage
-    level; or why a recording was refused. A refusal is an answer: the exit status is 1 only if
-    not one recording could be read. Not a medical device.
+    level; or why a recording was refused. The exit status is 1 only if no recording could be
+    read. Not a medical device.
 
     \b
     Examples
@@ -243,20 +216,19 @@ def predict(files: tuple[Path, ...], out: Path | None) -> None:
 
     answers = predict_files(list(files))
     rows = [
-        (
-            a["file"],
-            f"{a['abnormal']:.2f}",
-            *(f"{a['classes'][name]:.2f}" for name in DISEASES),
-            a["triage"],
-        )
-        if "refused" not in a
-        else (a["file"], *["-"] * 6, f"refused: {a['refused']}")
-        for a in answers
+        [answer["file"], *["-"] * 6, f"refused: {answer['refused']}"]
+        if "refused" in answer
+        else [
+            answer["file"],
+            *(f"{p:.2f}" for p in (answer["abnormal"], *map(answer["classes"].get, DISEASES))),
+            answer["triage"],
+        ]
+        for answer in answers
     ]
     print_table(("file", "abnormal", *DISEASES, "triage"), rows)
     if out:
         write_json(out, answers)
-    if not any("refused" not in answer for answer in answers):
+    if all("refused" in answer for answer in answers):
         raise click.ClickException("no recording could be read")
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
+import shutil
+import tempfile
 import threading
 from pathlib import Path
 
@@ -40,3 +43,10 @@ def write_if_new(path: Path, data: bytes) -> bool:
 def write_json(path: Path, value: object) -> None:
     """Write plain values as JSON."""
     write_atomic(path, (json.dumps(value, indent=1) + "\n").encode())
+
+
+def scratch_folder() -> Path:
+    """Return a new empty folder, removed when Python ends."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)

@@ -96,7 +96,7 @@ def page(monkeypatch) -> list[tuple]:
     parameters = read_parameters("a: int = 1  # first\nb: int = 2  # second")
     asked: list[tuple] = []
 
-    def sweep(_book, name, given, axes, _say):
+    def sweep(_book, name, given, axes, _log):
         asked.append((name, given, axes))
         return [({**given, "a": a}, {"third": int(a) / 3}) for a in axes.get("a", ["1"])]
 
@@ -108,7 +108,7 @@ def page(monkeypatch) -> list[tuple]:
 
 def test_run_prints_a_row_per_swept_value(page: list[tuple]) -> None:
     result = call("run", "07", "--set", "b=x=y", "--sweep", "a=1,2")
-    assert page == [("07_x", {"b": "x=y"}, {"a": ["1", "2"]})]
+    assert page == [("07", {"b": "x=y"}, {"a": ["1", "2"]})]
     rows = [line.split() for line in result.output.splitlines()]
     assert rows == [["a", "third"], ["1", "0.3333"], ["2", "0.6667"]]
 

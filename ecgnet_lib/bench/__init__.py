@@ -1,7 +1,7 @@
-"""Measurements that back a speed the project promises: one module each, with `run() -> list[Row]`.
+"""Benchmarks of the promised speeds: one module each, with `run() -> list[Row]`.
 
-What is compared runs in turns in one process, in CPU time, so that a busy machine slows all of it
-alike. Set OMP_NUM_THREADS=1: CPU time counts every thread.
+Peers run in turns in one process, in CPU time, so that a busy machine slows all of them alike. Set
+OMP_NUM_THREADS=1: CPU time counts every thread.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ def row(
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> Row:
-    """The row of a value measured in several rounds, with a target on one side or none."""
-    value = statistics.median(rounds)
-    target, met = at_least, None
+    """Return the row of a value measured in several rounds, with a target on one side or none."""
+    value, target, met = statistics.median(rounds), at_least, None
     if at_least is not None:
         met = value >= at_least
     elif at_most is not None:
@@ -47,7 +46,7 @@ def row(
 def interleaved(
     peers: Mapping[str, Callable[[], object]], rounds: int = 9, seconds: float = 0.1
 ) -> dict[str, list[float]]:
-    """CPU seconds per call of each peer, one figure per round; the peers take turns in every round.
+    """Return CPU seconds per call of each peer, one value a round; the peers take turns.
 
     Each is called once to warm up, then as often per turn as fills `seconds`.
     """
@@ -68,23 +67,18 @@ def interleaved(
 
 
 def ratios(taken: Mapping[str, Sequence[float]], slow: str, fast: str) -> list[float]:
-    """How many times `fast` goes into `slow`, round by round."""
+    """Return slow / fast, round by round."""
     return [a / b for a, b in zip(taken[slow], taken[fast], strict=True)]
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as text: value, range over the rounds, target."""
-    width = max(len(one.name) for one in rows)
-    lines = []
+    """Return the rows as text: value, range over the rounds, target."""
+    width, lines = max(len(one.name) for one in rows), []
     for one in rows:
-        low, high = one.range
-        goal = (
-            "" if one.target is None else f"target {one.target:g}: {'met' if one.met else 'MISSED'}"
-        )
-        span = f"({low:.3g} to {high:.3g})"
-        lines.append(
-            f"{one.name:<{width}}  {one.value:9.4g} {one.unit:<6} {span:<20} {goal}".rstrip()
-        )
+        span = "({:.3g} to {:.3g})".format(*one.range)
+        goal = "" if one.met is None else f"target {one.target:g}: {'met' if one.met else 'MISSED'}"
+        line = f"{one.name:<{width}}  {one.value:9.4g} {one.unit:<6} {span:<20} {goal}"
+        lines.append(line.rstrip())
     return "\n".join(lines)
 
 
@@ -101,14 +95,3 @@ def write(rows: Sequence[Row], file: str | Path) -> None:
         for one in rows
     ]
     write_json(Path(file), plain)
-
-
-def high_water_mb() -> float:
-    """Return the most resident memory that this process ever had, in MB."""
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux: there `getrusage` also counts the process that started this one
-        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(fields["VmHWM"].split()[0]) * 1024 / 1e6
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes on macOS

@@ -1,15 +1,13 @@
-"""The network against its peers: training, latency, memory, graphs, and one recording end to end.
+"""The network against its peers: training, latency, size, graph layers, one recording end to end.
 
-One thread, CPU time, the peers in turns. xresnet1d101 and resnet1d_wang are those of
-`ecgnet_lib.network.baselines`; the graph layers beside ours are torch-geometric's.
+xresnet1d101 and resnet1d_wang are those of `ecgnet_lib.network.baselines`; the graph layers beside
+ours are torch-geometric's.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,26 +16,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ecgnet_lib.bench import Row, high_water_mb, interleaved, ratios, row
+from ecgnet_lib.bench import Row, interleaved, ratios, row
 from ecgnet_lib.datasets.labels import DISEASES
 from ecgnet_lib.datasets.records import LEADS, read, standard
 from ecgnet_lib.denoising.daubechies import denoise
 from ecgnet_lib.network.baselines import NETWORKS
 from ecgnet_lib.network.ecgnet import FoundationalECGNet, count_parameters, predict
 from ecgnet_lib.network.gat import GAT, GATv2, lead_graph
-from ecgnet_lib.network.rhythm import STRIP_S, RhythmNet
+from ecgnet_lib.network.inference import predict_crops
+from ecgnet_lib.network.rhythm import RHYTHM_S, RhythmNet
 from ecgnet_lib.simulation.simulator import simulate
-from ecgnet_lib.training.loop import predict_crops
 
 FS_HZ, WHOLE, CROP = 100, 1000, 250  # samples: a recording of 10 s, a crop of 2.5 s
 BATCH, GRAPHS = 64, 8000
 PEERS = ("xresnet1d101", "resnet1d_wang")
-TRAINING, STRETCH, CROPS, LATENCY, GRAPH, CHAIN = 2.0, 3.3, 5.0, 3.0, 3.0, 6.5  # times faster
+TRAINING, CROPS, LATENCY, GRAPH, CHAIN = 2.0, 5.0, 3.0, 3.0, 6.5  # times faster
 PARAMETERS = 650_000
 
 
 def run() -> list[Row]:
-    """All figures, in about three minutes of a core."""
+    """Return all rows, in about three minutes of a core."""
     torch.set_num_threads(1)
     return [*training(), *latency(), *size(), *graphs(), *one_recording()]
 
@@ -73,9 +71,7 @@ def training() -> list[Row]:
     for samples in (WHOLE, CROP):
         for peer in PEERS:
             times = ratios(taken, f"{peer} {samples}", f"ours {samples}")
-            label = f"training, 12x{samples}, times {peer}"
-            rows.append(row(label, times, "times", TRAINING))
-            rows.append(row(f"{label} (stretch {STRETCH})", times, "times"))
+            rows.append(row(f"training, 12x{samples}, times {peer}", times, "times", TRAINING))
     times = ratios(taken, f"{PEERS[0]} {WHOLE}", f"ours {CROP}")
     rows.append(row(f"training on 2.5 s crops, times {PEERS[0]} on 10 s", times, "times", CROPS))
     for name, samples in cases:
@@ -86,50 +82,26 @@ def training() -> list[Row]:
 
 def latency() -> list[Row]:
     """One recording of 10 s through the network alone."""
-    x = torch.randn(1, len(LEADS), WHOLE)
-    names = ("ours", *PEERS)
+    x, names = torch.randn(1, len(LEADS), WHOLE), ("ours", *PEERS)
     taken = interleaved({name: partial(predict, network(name).eval(), x) for name in names})
-    rows = [
-        row(f"latency, {PEERS[0]} over ours", ratios(taken, PEERS[0], "ours"), "times", LATENCY)
+    times = ratios(taken, PEERS[0], "ours")
+    return [row(f"latency, {PEERS[0]} over ours", times, "times", LATENCY), *ms("latency", taken)]
+
+
+def ms(label: str, taken: Mapping[str, Sequence[float]]) -> list[Row]:
+    """Return the milliseconds of each peer."""
+    return [
+        row(f"{label}: {name}", [1000 * each for each in seconds], "ms")
+        for name, seconds in taken.items()
     ]
-    for name, seconds in taken.items():
-        rows.append(row(f"latency: {name}", [1000 * each for each in seconds], "ms"))
-    return rows
 
 
 def size() -> list[Row]:
-    """Numbers learned, and the memory that one training step takes on top of the program."""
-    rows, peaks = [], {}
-    for name in ("ours", *PEERS):
-        count, label, most = count_parameters(network(name)), f"parameters: {name}", None
-        if name == "ours":
-            count += count_parameters(RhythmNet())
-            label, most = "parameters (at most): ours, with its strip", PARAMETERS
-        rows.append(row(label, [count], "", at_most=most))
-        peaks[name] = [fresh_peak_mb(name) for _ in range(3)]
-        rows.append(row(f"memory of a step, 64x12x{WHOLE}: {name}", peaks[name], "MB"))
-    wang = ratios(peaks, "ours", "resnet1d_wang")
-    rows.append(
-        row("memory of a step, ours over resnet1d_wang (at most)", wang, "times", at_most=1)
-    )
-    return rows
-
-
-def fresh_peak_mb(name: str) -> float:
-    """Return `peak_mb` of a new process: memory once taken is never quite given back."""
-    code = f"from ecgnet_lib.bench import model; print(model.peak_mb({name!r}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return float(done.stdout)
-
-
-def peak_mb(name: str) -> float:
-    """Return by how many MB two training steps raise the peak of this process's resident memory."""
-    torch.set_num_threads(1)
-    before = high_water_mb()
-    step = stepper(name, WHOLE)
-    step()
-    step()
-    return high_water_mb() - before
+    """Learned parameters."""
+    ours = count_parameters(network("ours")) + count_parameters(RhythmNet())
+    label = "parameters (at most): ours, with the rhythm branch"
+    peers = [row(f"parameters: {n}", [count_parameters(network(n))], "") for n in PEERS]
+    return [row(label, [ours], "", at_most=PARAMETERS), *peers]
 
 
 def graphs() -> list[Row]:
@@ -157,17 +129,16 @@ def graphs() -> list[Row]:
             label = f"{name}, 8,000 graphs of {int(graph.sum())} edges"
             times = ratios(taken, "torch-geometric", "ours")
             rows.append(row(f"{label}, times torch-geometric", times, "times", GRAPH))
-            for who, seconds in taken.items():
-                rows.append(row(f"{label}: {who}", [1000 * each for each in seconds], "ms"))
+            rows += ms(label, taken)
     return rows
 
 
 def one_recording() -> list[Row]:
-    """From a file to probabilities: read, denoise, infer on the whole 10 s and the strip."""
+    """From a file to probabilities: read, denoise, infer on 10 s and with the rhythm branch."""
     import neurokit2
     import wfdb
 
-    ours, strip, theirs = network("ours").eval(), RhythmNet().eval(), network("xresnet1d101").eval()
+    ours, theirs, rhythm = network("ours").eval(), network(PEERS[0]).eval(), RhythmNet().eval()
     with tempfile.TemporaryDirectory() as folder:
         wfdb.wrsamp(
             "one",
@@ -182,7 +153,7 @@ def one_recording() -> list[Row]:
 
         def mine(crop_s: float) -> tuple[np.ndarray, np.ndarray]:
             signal = denoise(standard(read(stem.with_suffix(".hea"))), FS_HZ)[np.newaxis]
-            predict_crops(strip, signal, STRIP_S)
+            predict_crops(rhythm, signal, RHYTHM_S)
             return predict_crops(ours, signal, crop_s)
 
         def usual() -> tuple[Tensor, Tensor]:
@@ -196,7 +167,4 @@ def one_recording() -> list[Row]:
     label = "read, denoise, infer: times wfdb, neurokit2 and xresnet1d101"
     rows = [row(label, ratios(taken, "usual", "ours"), "times", CHAIN)]
     rows.append(row(f"{label}, crops averaged", ratios(taken, "usual", "ours, crops"), "times"))
-    for name, seconds in taken.items():
-        milli = [1000 * each for each in seconds]
-        rows.append(row(f"read, denoise, infer: {name}", milli, "ms"))
-    return rows
+    return rows + ms("read, denoise, infer", taken)

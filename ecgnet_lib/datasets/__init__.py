@@ -1,7 +1,7 @@
 """Recordings, their labels and their splits (page 1).
 
 `load` gives a `Dataset` by name. Below it: what databases there are (`catalogue`), where they lie
-or come from (`sources`, `local`, `download`), reading (`records`, `wfdb_files`), a fast copy
+or come from (`sources`, `download`), reading (`records`, `wfdb_files`), a fast copy
 (`archive`), statements and classes (`tables`, `labels`), patient-disjoint splits (`splits`).
 """
 
@@ -14,9 +14,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "catalogue",
         "dataset",
         "download",
-        "fingerprint",
         "labels",
-        "local",
         "records",
         "simulated",
         "sources",
@@ -29,6 +27,8 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "labels": ["CLASSES", "DISEASES", "label_map"],
         "records": ["LEADS", "read", "read_many", "resample", "standard"],
         "simulated": ["cohort"],
+        "sources": ["SOURCES", "locate", "state"],
         "splits": ["audit", "duplicates", "kfold", "merge_duplicates", "official"],
+        "tables": ["challenge_table", "likelihoods", "ludb_table"],
     },
 )

@@ -1,18 +1,19 @@
 """Many recordings as one int16 memory map: made once, read in batches.
 
-A folder per archive: `signals.i16` (N, 12, T), `gains.npy` (N, 12) steps per mV, `table.csv` and
-`archive.json`. Its name is a hash of the contents of the recordings, so a changed file gives
-another archive and an unchanged one is never read twice.
+A folder per archive: `signals.i16` (N, 12, T) and `archive.json`. Its name is a hash of the
+recordings' headers, so that a recording that changes gives another archive and an unchanged one is
+never read twice: a WFDB header holds a checksum of each lead, which reading verifies.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,23 +21,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from ecgnet_lib.datasets.fingerprint import checksums, manifest_of
 from ecgnet_lib.datasets.records import (
     LEADS,
     Recording,
     Refusal,
-    fit,
+    crop_or_pad,
     problems,
-    read_many,
+    read_each,
     resample,
     standard,
 )
+from ecgnet_lib.datasets.wfdb_files import read_header, stem_of
 from ecgnet_lib.errors import RecordingError, SignalError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 1  # part of every archive's name: raise it when recordings are read or stored otherwise
+FORMAT = 3  # part of every archive's name: raise it when recordings are read or stored otherwise
 STEPS_PER_MV = 1000.0  # 1 uV, the step of PTB-XL
 _LARGEST = 32767
 
@@ -48,19 +49,24 @@ class Archive:
     `table` has one row per recording, index `recording`: the original `fs_hz` and `seconds`, zeros
     `padded`, samples `clipped`, and `problems` (flat and saturated leads). `refused` lists what
     could not be taken in. `manifest` is the SHA-256 of all (name, SHA-256 of the files) rows.
+    `signals` is (N, 12, T) int16, `gains` (N, 12) float32 steps per mV.
     """
 
     folder: Path
     fs_hz: float
-    names: tuple[str, ...]
     table: pd.DataFrame
     refused: list[Refusal]
     manifest: str
     signals: np.ndarray
     gains: np.ndarray
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the recordings, in order."""
+        return tuple(self.table.index)
+
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.table)
 
     def batch(self, indices: Sequence[int] | np.ndarray | slice) -> np.ndarray:
         """Recordings at `indices`, in that order, as (B, 12, T) float32 mV.
@@ -85,124 +91,87 @@ class Archive:
         folder: str | Path,
         *,
         seconds: float = 10.0,
-        strict: bool = False,
     ) -> Archive:
         """The archive of these files (name -> path) in the cache `folder`, built if not there.
 
         A recording at `fs_hz` keeps its integers; one at another rate is resampled and rounded to
         1 uV. A longer one gives its middle, a shorter one (from 2.5 s) stands between zeros. What
-        cannot be read is listed in `refused`. Raises RecordingError if nothing is left, for a
-        damaged archive, and with `strict` for any refusal.
+        cannot be read is listed in `refused`, and tried again each time. Raises RecordingError if
+        nothing is left, and for a damaged archive.
         """
-        manifest = manifest_of(checksums(files, Path(folder) / "checksums.json"))
 
-        def fill(add: Callable) -> list[Refusal]:
-            def prepare(recording: Recording) -> None:
-                signal, gain = standard(recording), STEPS_PER_MV
-                if recording.fs_hz == fs_hz:
-                    gain = np.array([recording.gain[recording.leads.index(lead)] for lead in LEADS])
-                notes = problems(signal, recording.fs_hz)
-                add(
-                    recording.name,
-                    resample(signal, recording.fs_hz, fs_hz),
-                    gain,
-                    fs_hz=recording.fs_hz,
-                    seconds=signal.shape[1] / recording.fs_hz,
-                    problems="; ".join(notes),
-                )
+        def row(recording: Recording) -> tuple:
+            signal, gain = standard(recording), STEPS_PER_MV
+            if recording.fs_hz == fs_hz:
+                gain = np.array([recording.gain[recording.leads.index(lead)] for lead in LEADS])
+            facts = _facts(signal, recording.fs_hz)
+            return recording.name, resample(signal, recording.fs_hz, fs_hz), gain, facts
 
-            return read_many(files, prepare)[1]
-
-        archive = _opened(Path(folder), fs_hz, round(seconds * fs_hz), manifest, fill)
-        if strict and archive.refused:
-            what = f"{len(archive.refused)} of {len(files)} recordings are refused"
-            raise RecordingError(what, found=archive.refused[0].reason)
-        return archive
+        samples = round(seconds * fs_hz)
+        target = _target(folder, fs_hz, samples, _manifest(files, signals=False))
+        if target.is_dir():
+            archive = cls.open(target)
+            again = {refusal.name: files[refusal.name] for refusal in archive.refused}
+            if not list(read_each(again, row, [])):
+                return archive
+            shutil.rmtree(target)  # what was refused has been fetched again
+        refused: list[Refusal] = []
+        rows = read_each(files, row, refused)
+        return _built(target, fs_hz, samples, _manifest(files), rows, refused)
 
     @classmethod
     def of_signals(
         cls, signals: Mapping[str, np.ndarray], fs_hz: float, folder: str | Path
     ) -> Archive:
-        """The archive of signals in memory: name -> (12, T) float32 mV at `fs_hz`, rounded to 1 uV.
+        """The archive of signals in memory, alike in shape, rounded to 1 uV.
 
-        Raises SignalError if one is of another shape than the first, or not finite.
+        signals: name -> (12, T) float32 mV at `fs_hz`, without gaps.
         """
-        shape = (len(LEADS), next(iter(signals.values())).shape[-1]) if signals else None
-        for name, signal in signals.items():
-            if signal.shape != shape or not np.isfinite(signal).all():
-                found = f"{signal.shape} in {name}"
-                raise SignalError("not a finite signal", expected=shape, found=found)
-        manifest = manifest_of(
-            {
-                name: hashlib.sha256(np.asarray(signal, "<f4").tobytes()).hexdigest()
-                for name, signal in signals.items()
-            }
-        )
-
-        def fill(add: Callable) -> list[Refusal]:
-            for name, signal in signals.items():
-                notes = "; ".join(problems(signal, fs_hz))
-                seconds = signal.shape[1] / fs_hz
-                add(name, signal, STEPS_PER_MV, fs_hz=fs_hz, seconds=seconds, problems=notes)
-            return []
-
-        return _opened(Path(folder), fs_hz, shape[1] if shape else 0, manifest, fill)
+        samples = next(iter(signals.values())).shape[1]
+        hashes = {name: hashlib.sha256(signal.tobytes()) for name, signal in signals.items()}
+        manifest = _hash_of_rows(hashes)
+        rows = ((name, x, STEPS_PER_MV, _facts(x, fs_hz)) for name, x in signals.items())
+        target = _target(folder, fs_hz, samples, manifest)
+        return _built(target, fs_hz, samples, manifest, rows, [])
 
     def mapped(self, change: Callable[[np.ndarray], np.ndarray], name: str) -> Archive:
         """These recordings after `change`, (B, 12, T) mV to the same, rounded to 1 uV, beside this.
 
         Made once, a batch at a time. name: all that the result depends on besides the recordings.
         """
-        manifest = hashlib.sha256(f"{self.manifest} {name}".encode()).hexdigest()
 
-        def fill(add: Callable) -> list[Refusal]:
+        def rows() -> Iterator[tuple]:
             facts = self.table[["fs_hz", "seconds", "problems"]].to_dict("records")
             for start in tqdm(range(0, len(self), 64), desc="archive", unit="batch"):
                 some = slice(start, start + 64)
-                signals = change(self.batch(some))
-                for row in zip(self.names[some], signals, facts[some], strict=True):
-                    add(row[0], row[1], STEPS_PER_MV, **row[2])
-            return self.refused
+                for i, signal in enumerate(change(self.batch(some)), start):
+                    yield self.names[i], signal, STEPS_PER_MV, facts[i]
 
-        return _opened(self.folder.parent, self.fs_hz, self.signals.shape[-1], manifest, fill)
+        samples = self.signals.shape[2]
+        manifest = hashlib.sha256(f"{self.manifest} {name}".encode()).hexdigest()
+        target = _target(self.folder.parent, self.fs_hz, samples, manifest)
+        return _built(target, self.fs_hz, samples, manifest, rows(), self.refused)
 
     @classmethod
     def open(cls, folder: str | Path) -> Archive:
-        """An archive that exists. Every byte is compared with the checksums stored beside it.
-
-        Raises RecordingError if it is damaged.
-        """
+        """An archive that exists. Raises RecordingError if a file of it is absent or cut short."""
         import pandas as pd
 
         folder = Path(folder)
         try:
-            facts = json.loads((folder / "archive.json").read_text())
-            fs_hz, samples, manifest = facts["fs_hz"], facts["samples"], facts["manifest"]
-            damaged = [] if folder.name == _key(fs_hz, samples, manifest) else ["archive.json"]
-            for name, wanted in facts["sha256"].items():
-                if _sha256(folder / name) != wanted:
-                    damaged.append(name)
-            if damaged:
-                raise ValueError(f"another checksum of {', '.join(damaged)}")
-            # Text stays text: a recording named 00001 is not number 1.
-            table = pd.read_csv(
-                folder / "table.csv",
-                index_col="recording",
-                dtype={"recording": str, "problems": str},
-                keep_default_na=False,
-            )
-            shape = (len(table), len(LEADS), samples)
+            about = json.loads((folder / "archive.json").read_text())
+            table = pd.DataFrame(about["table"]).set_index("recording")
+            shape = (len(table), len(LEADS), about["samples"])
             return cls(
                 folder=folder,
-                fs_hz=fs_hz,
-                names=tuple(table.index),
+                fs_hz=about["fs_hz"],
+                gains=np.array(table.pop("gain").to_list(), np.float32),
                 table=table,
-                refused=[Refusal(*row) for row in facts["refused"]],
-                manifest=manifest,
+                refused=[Refusal(*row) for row in about["refused"]],
+                manifest=about["manifest"],
                 signals=np.asarray(np.memmap(folder / "signals.i16", "<i2", "r", shape=shape)),
-                gains=np.load(folder / "gains.npy"),
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise RecordingError(
                 "the archive is damaged",
                 file=folder,
@@ -212,52 +181,79 @@ class Archive:
             ) from None
 
 
-def _sha256(file: Path) -> str:
-    with open(file, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+def _facts(signal: np.ndarray, fs_hz: float) -> dict:
+    """What the table says about a recording of 12 leads, (12, T) mV as recorded."""
+    notes = "; ".join(problems(signal, fs_hz))
+    return {"fs_hz": fs_hz, "seconds": signal.shape[1] / fs_hz, "problems": notes}
 
 
-def _key(fs_hz: float, samples: int, manifest: str) -> str:
-    text = f"{FORMAT} {float(fs_hz)} {samples} {manifest}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _manifest(files: Mapping[str, str | Path], signals: bool = True) -> str:
+    """SHA-256 of what the headers hold, and with `signals` also the files that these name."""
+    hashes = {}
+    for name, path in files.items():
+        parts = [stem_of(path) + ".hea"]
+        if signals:
+            with contextlib.suppress(RecordingError):
+                beside = dict.fromkeys(read_header(path).files)
+                parts += [os.path.join(os.path.dirname(path), file) for file in beside]
+        hashes[name] = hashlib.sha256()
+        for part in parts:
+            try:
+                content = Path(part).read_bytes()
+                hashes[name].update(f"{len(content)}:".encode() + content)
+            except OSError:
+                hashes[name].update(b"absent")
+    return _hash_of_rows(hashes)
 
 
-def _opened(
-    cache: Path, fs_hz: float, samples: int, manifest: str, fill: Callable[[Callable], list]
+def _hash_of_rows(hashes: Mapping) -> str:
+    rows = "".join(f"{name} {sha256.hexdigest()}\n" for name, sha256 in hashes.items())
+    return hashlib.sha256(rows.encode()).hexdigest()
+
+
+def _target(cache: str | Path, fs_hz: float, samples: int, content: str) -> Path:
+    key = hashlib.sha256(f"{FORMAT} {float(fs_hz)} {samples} {content}".encode())
+    return Path(cache) / key.hexdigest()[:16]
+
+
+def _built(
+    target: Path,
+    fs_hz: float,
+    samples: int,
+    manifest: str,
+    rows: Iterable[tuple[str, np.ndarray, np.ndarray | float, dict]],
+    refused: list[Refusal],
 ) -> Archive:
-    """The archive of this key; `fill(add)` gives its recordings, in order, if it must be built."""
-    target = cache / _key(fs_hz, samples, manifest)
-    if not target.is_dir():
-        with _published(target) as part:
-            _build(part, fs_hz, samples, manifest, fill)
+    """The archive `target`, written if not there: under another name, and then renamed.
+
+    rows: name, (12, T) mV, steps per mV, facts. `refused` is read after the last row. Raises
+    RecordingError if there is no row.
+    """
+    if target.is_dir():
+        return Archive.open(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=".part-", dir=target.parent))
+    try:
+        table: list[dict] = []
+        with open(part / "signals.i16", "wb") as out:
+            for name, signal, gain, facts in rows:
+                digital, gain, clipped = _digital(crop_or_pad(signal, samples), gain)
+                out.write(digital.tobytes())
+                facts = {"recording": name, "gain": gain.tolist(), **facts, "clipped": clipped}
+                table.append({**facts, "padded": max(0, samples - signal.shape[1])})
+        if not table:
+            found = refused[0].reason if refused else "none named"
+            raise RecordingError("no recording is left for an archive", expected="one", found=found)
+        about = {"fs_hz": float(fs_hz), "samples": samples, "manifest": manifest}
+        about |= {"refused": refused, "table": table}
+        (part / "archive.json").write_text(json.dumps(about))
+        part.rename(target)
+    except OSError:
+        if not target.is_dir():  # else another process was faster; what it wrote has the same key
+            raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return Archive.open(target)
-
-
-def _build(
-    part: Path, fs_hz: float, samples: int, manifest: str, fill: Callable[[Callable], list]
-) -> None:
-    import pandas as pd
-
-    rows, gains = [], []
-    with open(part / "signals.i16", "wb") as out:
-
-        def add(name: str, signal: np.ndarray, gain: np.ndarray | float, **facts: object) -> None:
-            padded = max(0, samples - signal.shape[1])
-            digital, gain, clipped = _digital(fit(signal, samples), gain)
-            out.write(digital.tobytes())
-            gains.append(gain)
-            rows.append({"recording": name, **facts, "padded": padded, "clipped": clipped})
-
-        refused = fill(add)
-    if not rows:
-        reason = refused[0].reason if refused else "none named"
-        raise RecordingError("no recording is left for an archive", expected="one", found=reason)
-    np.save(part / "gains.npy", np.array(gains, np.float32))
-    pd.DataFrame(rows).to_csv(part / "table.csv", index=False)
-    sums = {file.name: _sha256(file) for file in part.iterdir()}
-    facts = {"fs_hz": float(fs_hz), "samples": samples, "manifest": manifest}
-    facts |= {"sha256": sums, "refused": refused}
-    (part / "archive.json").write_text(json.dumps(facts, indent=1))
 
 
 def _digital(signal: np.ndarray, gain: np.ndarray | float) -> tuple[np.ndarray, np.ndarray, int]:
@@ -271,20 +267,3 @@ def _digital(signal: np.ndarray, gain: np.ndarray | float) -> tuple[np.ndarray, 
     steps = np.rint(signal * gain[:, None])
     clipped = int((np.abs(steps) > _LARGEST).sum())
     return np.clip(steps, -_LARGEST, _LARGEST).astype("<i2"), gain, clipped
-
-
-@contextmanager
-def _published(target: Path) -> Iterator[Path]:
-    """A new folder that takes the name `target` when complete, and is gone if anything fails."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=".part-", dir=target.parent))
-    try:
-        yield part
-        try:
-            part.rename(target)
-        except OSError:
-            # Another process was faster; what it wrote has the same key.
-            if not target.is_dir():
-                raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

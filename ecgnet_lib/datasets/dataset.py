@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import html
-
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
 from ecgnet_lib.datasets import sources, tables
 from ecgnet_lib.datasets.archive import Archive
+from ecgnet_lib.errors import LabelError
 from ecgnet_lib.paths import CACHE
 
 SIMULATED_PATIENTS = 600
 WINDOW_S = 10.0
 LAST_OF_500 = 500  # the subset `ptbxl-500` holds ecg_id 1 to 500
-_TABLES = {
-    "ptbxl": tables.ptbxl_table,
-    "ptbxl-500": tables.ptbxl_table,
-    "ludb": tables.ludb_table,
-    "challenge-2021": tables.challenge_table,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +24,8 @@ class Dataset:
 
     `signals.batch(rows)` gives (B, 12, T) float32 mV as recorded. `note` says in a sentence which
     data these are, `manifest` is the SHA-256 over all of them, `refused` lists (recording, reason)
-    of what was set aside, or kept without a statement that
-    the label map does not hold.
+    of what was set aside, or kept without a statement that the label map does not hold. `root` is
+    the folder of the files that `table.file` names, None for simulated recordings.
     """
 
     name: str
@@ -40,6 +35,14 @@ class Dataset:
     fs_hz: int
     manifest: str
     refused: list[tuple[str, str]]
+    root: Path | None = None
+
+    def example(self, label: str) -> tuple[int, str]:
+        """Return row and name of the first recording of a class, or one that is "abnormal"."""
+        rows = self.table[label].to_numpy(bool, na_value=False).nonzero()[0]
+        if not len(rows):
+            raise LabelError(f"no recording is labelled {label}", found=self.note)
+        return int(rows[0]), str(self.table.index[rows[0]])
 
     def __repr__(self) -> str:
         return " ".join(self._said())
@@ -68,7 +71,7 @@ def load(dataset: str = "auto", fs_hz: int = 100) -> Dataset:
     choice = sources.choose(dataset, fs_hz)
     if choice.root is None:
         return _simulated(choice, fs_hz)
-    labelled = _TABLES[choice.name](choice.root)
+    labelled = tables.READERS[choice.name](choice.root)
     table = labelled.table
     if choice.name == "ptbxl-500":
         ids = table.index.str.rpartition("/").get_level_values(2).astype(int)
@@ -86,7 +89,9 @@ def load(dataset: str = "auto", fs_hz: int = 100) -> Dataset:
         for name in names
     ]
     table = table.loc[list(archive.names)]
-    return Dataset(choice.name, choice.note, table, archive, fs_hz, archive.manifest, refused)
+    return Dataset(
+        choice.name, choice.note, table, archive, fs_hz, archive.manifest, refused, choice.root
+    )
 
 
 def _simulated(choice: sources.Choice, fs_hz: int) -> Dataset:

@@ -56,48 +56,19 @@ def label_map(vocabulary: str) -> dict[str, Meaning]:
     Raises LabelError for a vocabulary that is none of VOCABULARIES.
     """
     if vocabulary not in VOCABULARIES:
-        raise LabelError(
-            "there is no such vocabulary",
-            expected=f"one of {', '.join(VOCABULARIES)}",
-            found=repr(vocabulary),
-            remedy="name the vocabulary that the source uses",
-        )
+        names = ", ".join(VOCABULARIES)
+        raise LabelError("there is no such vocabulary", expected=names, found=repr(vocabulary))
     with MAP_FILE.open(encoding="utf-8", newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row["vocabulary"] == vocabulary]
     return {r["code"]: Meaning(r["description"], r["class"], r["tier"], r["kind"]) for r in rows}
 
 
-def unknown_statements(statements: Iterable[str], vocabulary: str) -> list[str]:
-    """List the statements that the map does not hold, in the order in which they came."""
-    known = label_map(vocabulary)
-    return [code for code in statements if code not in known]
-
-
-def classes_of(statements: Iterable[str], vocabulary: str) -> frozenset[str]:
-    """Give the classes that the statements name together, core tier only.
-
-    `classes_of(["LNGQT", "SR"], "scp")` is `{"QT"}`: PTB-XL files a long QT under ST-T changes, we
-    do not. A recording may have several classes, or none. Raises LabelError for a statement that
-    the map does not hold: guessing would drop it without a word.
-    """
-    statements = list(statements)
-    if unknown := unknown_statements(statements, vocabulary):
-        raise LabelError(
-            f"the label map has no {vocabulary} statement {', '.join(map(repr, unknown))}",
-            file=MAP_FILE.name,
-            expected=f"one of {len(label_map(vocabulary))} {vocabulary} statements",
-            found=", ".join(unknown),
-            remedy=f"add a row for it to {MAP_FILE.name}, or correct the source",
-        )
-    meanings = [label_map(vocabulary)[code] for code in statements]
-    return frozenset(m.cls for m in meanings if m.tier == "core")
-
-
-def judge(statements: Iterable[str], vocabulary: str) -> dict[str, bool | None]:
+def label_columns(statements: Iterable[str], vocabulary: str) -> dict[str, bool | None]:
     """Turn the statements of one recording into the label columns of a table.
 
     Gives NORM ARR CD MI QT HYP; `abnormal`; `other`, abnormal and in none of the five diseases; and
-    `only_sinus_rhythm`, statements of kind `sinus` and nothing else but perhaps NORM.
+    `only_sinus_rhythm`, statements of kind `sinus` and nothing else but perhaps NORM. (PTB-XL files
+    LNGQT under ST-T changes; here it is QT.)
 
     With the `scp` vocabulary `abnormal` is "NORM is absent", as in the PTB-XL benchmark (Strodthoff
     et al. 2021, doi 10.1109/JBHI.2020.3022989), also where NORM stands beside a disease. Elsewhere
@@ -105,8 +76,7 @@ def judge(statements: Iterable[str], vocabulary: str) -> dict[str, bool | None]:
     weaker negative that an evaluation on those sources may declare: in our 2,854 PTB-XL recordings
     1,137 of the 1,139 for which it holds carry NORM, sinus bradycardia and tachycardia included.
 
-    A statement that the map does not hold proves nothing and is passed over here: whoever reads a
-    source lists it (see `tables.py`).
+    A statement that the map does not hold proves nothing and is passed over; `tables` lists it.
     """
     known = label_map(vocabulary)
     statements = list(statements)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -66,30 +66,35 @@ def read(path: str | Path, name: str = "") -> Recording:
     )
 
 
-def read_many(
-    files: Iterable[str | Path] | Mapping[str, str | Path],
-    prepare: Callable[[Recording], object] = lambda recording: recording,
-    *,
-    strict: bool = False,
-) -> tuple[list, list[Refusal]]:
-    """Read recordings; one that cannot be read or prepared is set aside and listed, the rest load.
-
-    `files` may map names to paths; `prepare` turns each recording into what the caller keeps (an
-    EcgnetError it raises is a refusal too). Returns what it gave, in order, and the refusals.
-    `strict` raises the first refusal instead.
-    """
+def read_each(
+    files: Mapping[str, str | Path],
+    prepare: Callable[[Recording], object],
+    refused: list[Refusal],
+) -> Iterator:
+    """Yield `prepare(recording)` of each file; one that an EcgnetError stops goes to `refused`."""
     from tqdm import tqdm
 
-    items = list(files.items() if isinstance(files, Mapping) else ((None, file) for file in files))
-    kept, refused = [], []
+    items = files.items()
     for name, file in tqdm(items, desc="reading", unit="recording", delay=1, disable=None):
         try:
-            kept.append(prepare(read(file, name or "")))
+            prepared = prepare(read(file, name))
         except EcgnetError as error:
-            if strict:
-                raise
-            refused.append(Refusal(name or str(file), str(error)))
-    return kept, refused
+            refused.append(Refusal(name, str(error)))
+        else:
+            yield prepared
+
+
+def read_many(
+    files: Mapping[str, str | Path],
+    prepare: Callable[[Recording], object] = lambda recording: recording,
+) -> tuple[list, list[Refusal]]:
+    """Read recordings, name -> path; one that cannot be read or prepared is set aside and listed.
+
+    `prepare` turns each recording into what the caller keeps (an EcgnetError it raises is a refusal
+    too). Returns what it gave, in order, and the refusals.
+    """
+    refused: list[Refusal] = []
+    return list(read_each(files, prepare, refused)), refused
 
 
 def find(*paths: str | Path) -> list[Path]:
@@ -113,45 +118,31 @@ def standard(recording: Recording) -> np.ndarray:
     Raises RecordingError if a lead is absent, named twice or has missing samples, and for less than
     2.5 s: what the shortest printed ECGs show of a lead.
     """
+
+    def refused(what: str, expected: object, found: str, remedy: str) -> RecordingError:
+        return RecordingError(
+            what, file=recording.file, expected=expected, found=found, remedy=remedy
+        )
+
     names, seconds = recording.leads, recording.signal.shape[1] / recording.fs_hz
     if seconds < SHORTEST_S:
-        raise RecordingError(
-            "the recording is too short",
-            file=recording.file,
-            expected=f"at least {SHORTEST_S} s",
-            found=f"{seconds:.2f} s",
-            remedy="use a longer one",
-        )
-    absent = [lead for lead in LEADS if lead not in names]
-    if absent:
-        raise RecordingError(
-            f"{len(absent)} of the 12 leads are missing: {', '.join(absent)}",
-            file=recording.file,
-            expected=" ".join(LEADS),
-            found=" ".join(names),
-            remedy="use a 12-lead recording, or name the leads in its header as listed",
-        )
-    twice = [lead for lead in LEADS if names.count(lead) > 1]
-    if twice:
-        raise RecordingError(
-            "two leads have the same name",
-            file=recording.file,
-            expected="each once",
-            found=" ".join(twice),
-            remedy="correct the names in the header",
-        )
-    order = [names.index(lead) for lead in LEADS]
-    signal = recording.signal if names == LEADS else recording.signal[order]
-    gaps = np.isnan(signal).any(axis=1)
-    if gaps.any():
-        holed = ", ".join(np.array(LEADS)[gaps])
-        raise RecordingError(
-            "samples are missing (NaN)",
-            file=recording.file,
-            expected="a value in every sample",
-            found=f"{int(np.isnan(signal).sum())} missing in {holed}",
-            remedy="cut the recording to a stretch without gaps",
-        )
+        expected, found = f"at least {SHORTEST_S} s", f"{seconds:.2f} s"
+        raise refused("the recording is too short", expected, found, "use a longer one")
+    if absent := [lead for lead in LEADS if lead not in names]:
+        what = f"{len(absent)} of the 12 leads are missing: {', '.join(absent)}"
+        remedy = "use a 12-lead recording, or name the leads in its header as listed"
+        raise refused(what, " ".join(LEADS), " ".join(names), remedy)
+    if twice := [lead for lead in LEADS if names.count(lead) > 1]:
+        remedy = "correct the names in the header"
+        raise refused("two leads have the same name", "each once", " ".join(twice), remedy)
+    signal = recording.signal
+    if names != LEADS:
+        signal = signal[[names.index(lead) for lead in LEADS]]
+    missing = np.isnan(signal).sum(axis=1)
+    if missing.any():
+        found = f"{missing.sum()} missing in {', '.join(np.array(LEADS)[missing > 0])}"
+        remedy = "cut the recording to a stretch without gaps"
+        raise refused("samples are missing (NaN)", "a value in every sample", found, remedy)
     return signal
 
 
@@ -174,7 +165,7 @@ def resample(signal: np.ndarray, fs_hz: float, to_hz: float) -> np.ndarray:
     return resample_poly(np.asarray(signal, np.float32), up, down, axis=-1, padtype="edge")
 
 
-def fit(signal: np.ndarray, samples: int) -> np.ndarray:
+def crop_or_pad(signal: np.ndarray, samples: int) -> np.ndarray:
     """(L, T) -> (L, samples): the middle of a longer signal; a shorter one between zeros."""
     surplus = signal.shape[-1] - samples
     if surplus >= 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ecgnet_lib.datasets.labels import judge
+from ecgnet_lib.datasets.labels import label_columns
 from ecgnet_lib.simulation.diseases import SINUS_VARIANTS
 from ecgnet_lib.simulation.electrodes import MAINS_FROM_HZ, check_range, electrode_noise, spoil
 from ecgnet_lib.simulation.simulator import CHUNK, simulate
@@ -95,6 +95,6 @@ def cohort(
         },
         index=pd.Index([f"simulated/{i:05d}" for i in numbers], name="recording"),
     )
-    verdicts = [judge(statements, "scp") for statements in table.statements]
-    table = table.join(pd.DataFrame(verdicts, index=table.index))
+    labels = [label_columns(statements, "scp") for statements in table.statements]
+    table = table.join(pd.DataFrame(labels, index=table.index))
     return signals, table.astype({"abnormal": "boolean"})

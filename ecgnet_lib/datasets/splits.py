@@ -1,9 +1,9 @@
-"""Who may be in which set: three honest protocols, duplicated recordings, and the audit.
+"""Patient-disjoint splits: three protocols, duplicated recordings, and an audit.
 
-A model that has met a patient in training knows that patient again: every protocol here keeps all
-recordings of a patient on one side, and `audit` refuses a split that does not. PTB-XL also holds
-the same signal twice under two numbers, once even under two patients; `duplicates` finds such
-pairs and `merge_duplicates` makes them one patient, after which every protocol keeps them together:
+Recordings of one patient resemble each other, so all of them are in one set, and `audit` refuses a
+split where they are not. PTB-XL also holds the same signal under two numbers, once even under two
+patients; `duplicates` finds such pairs and `merge_duplicates` makes them one patient, after which
+every protocol keeps them together:
 
     table = merge_duplicates(table, duplicates(signals, table))
     split = official(table)
@@ -28,7 +28,7 @@ from ecgnet_lib.errors import SplitError
 
 SETS = ("train", "val", "test")
 EDGE = 0.05  # the share of a recording that the fingerprint leaves out at either end
-HOLD_OUT_PARTS = 10  # leave-one-source-out validates on one part in ten of what remains
+VALIDATION_FOLDS = 10  # leave-one-source-out validates on one tenth of what remains
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,12 +44,12 @@ class Split:
 
 
 def official(table: pd.DataFrame) -> Split:
-    """Split as PTB-XL's authors recommend: folds 1-8 train, 9 validate, 10 test.
+    """Split as PTB-XL's authors recommend: folds 1-8 for training, 9 validation, 10 test.
 
     Wagner et al. 2020, doi 10.1038/s41597-020-0495-6; folds 9 and 10 hold only recordings whose
     statements a human checked. Recordings of other sources have no fold and are left out. A patient
-    on two sides, possible only after `merge_duplicates`, keeps the copy that is held out (test
-    before validation before training), the others are left out; the note says which.
+    in two sets, possible only after `merge_duplicates`, keeps the held-out recordings (test before
+    validation before training); the duplicates are left out, and the note says which.
 
     Raises SplitError if one of the three sets would be empty.
     """
@@ -59,25 +59,25 @@ def official(table: pd.DataFrame) -> Split:
     if outside := int(np.isnan(fold).sum()):
         notes.append(f"{outside:,} recordings without an official fold are left out")
     furthest = pd.Series(side, index=table.index).groupby(table.patient.to_numpy()).transform("max")
-    copies = (side >= 0) & (side < furthest.to_numpy())
-    if copies.any():
-        names = ", ".join(table.index[copies][:5]) + (" ..." if copies.sum() > 5 else "")
-        notes.append(f"{copies.sum()} copies of held-out recordings are left out: {names}")
-    return _split("official folds", np.where(copies, -1, side), notes)
+    double = (side >= 0) & (side < furthest.to_numpy())
+    if double.any():
+        names = ", ".join(table.index[double][:5]) + (" ..." if double.sum() > 5 else "")
+        notes.append(f"{double.sum()} duplicates of held-out recordings are left out: {names}")
+    return _split("official folds", np.where(double, -1, side), notes)
 
 
 def kfold(table: pd.DataFrame, k: int = 5, seed: int = 0) -> list[Split]:
-    """Split into k parts that share no patient and hold the same share of every class and source.
+    """Split into k patient-disjoint folds that hold the same share of every class and source.
 
-    Split i tests on part i, validates on the next and trains on the rest, so that each recording is
+    Split i tests on fold i, validates on the next and trains on the rest, so that each recording is
     tested once. Recordings are pooled over all sources of the table; the group "ptb/unknown", one
-    patient as far as anyone can know, stays whole. The same table, k and seed give the same parts.
+    patient as far as anyone can know, stays whole. The same table, k and seed give the same folds.
 
     Raises SplitError if k is below 3 or above the number of patients.
     """
-    part = _parts(table, k, seed)
+    fold = _balanced_folds(table, k, seed)
     return [
-        _split(f"{k}-fold, part {i + 1}", np.select([part == i, part == (i + 1) % k], [2, 1]), [])
+        _split(f"{k}-fold, fold {i + 1}", np.select([fold == i, fold == (i + 1) % k], [2, 1]), [])
         for i in range(k)
     ]
 
@@ -85,27 +85,23 @@ def kfold(table: pd.DataFrame, k: int = 5, seed: int = 0) -> list[Split]:
 def leave_one_source_out(table: pd.DataFrame, seed: int = 0) -> list[Split]:
     """Test on each source in turn, having trained and validated on all the others.
 
-    One part in ten of the others validates, chosen as in `kfold`. A patient who also appears in the
-    tested source, possible only after `merge_duplicates`, is left out of training and validation.
+    A tenth of the others is the validation set, chosen as in `kfold`. A patient who also appears in
+    the tested source, possible only after `merge_duplicates`, is left out of the two other sets.
 
     Raises SplitError if the table holds one source only.
     """
     sources = sorted(table.source.unique())
     if len(sources) < 2:
-        raise SplitError(
-            "leaving a source out needs two",
-            expected="two sources or more",
-            found=", ".join(sources) or "no recording",
-            remedy="pool another source into the table, or use kfold",
-        )
+        found, remedy = ", ".join(sources), "pool another source into the table, or use kfold"
+        raise SplitError("leaving one out needs two sources", found=found, remedy=remedy)
     splits = []
     for source in sources:
         tested = (table.source == source).to_numpy()
         shared = ~tested & table.patient.isin(table.patient[tested]).to_numpy()
         rest = np.flatnonzero(~tested & ~shared)
         side = np.where(tested, 2, -1)
-        side[rest] = _parts(table.iloc[rest], HOLD_OUT_PARTS, seed) == 0
-        notes = [f"{shared.sum()} copies of tested recordings are left out"] if shared.any() else []
+        side[rest] = _balanced_folds(table.iloc[rest], VALIDATION_FOLDS, seed) == 0
+        notes = [f"{shared.sum()} duplicates of tested recordings are left out"] * int(shared.any())
         splits.append(_split(f"leave {source} out", side, notes))
     return splits
 
@@ -120,12 +116,8 @@ def duplicates(signals, table: pd.DataFrame) -> list[tuple[str, ...]]:
     them. A recording in which nothing moves is equal to nothing.
     """
     if len(signals) != len(table):
-        raise SplitError(
-            "signals and table do not belong together",
-            expected=f"{len(table)} signals, one for each row",
-            found=f"{len(signals)} signals",
-            remedy="pass the signals that were loaded with this table",
-        )
+        what, expected = "signals and table do not belong together", f"{len(table)} signals"
+        raise SplitError(what, expected=expected, found=f"{len(signals)} signals")
     batch = signals.batch if hasattr(signals, "batch") else np.asarray(signals).__getitem__
     groups = defaultdict(list)
     for start in tqdm(range(0, len(table), 64), desc="fingerprints", disable=None):
@@ -169,12 +161,8 @@ def audit(split: Split, table: pd.DataFrame, signals=None) -> None:
     positions = np.concatenate([np.asarray(getattr(split, name), dtype=int) for name in SETS])
     sets = np.repeat(SETS, [len(getattr(split, name)) for name in SETS])
     if len(positions) and not (positions.min() >= 0 and positions.max() < len(table)):
-        raise SplitError(
-            f"{split.protocol}: the split was made for another table",
-            expected=f"positions 0 to {len(table) - 1}",
-            found=f"{positions.min()} to {positions.max()}",
-            remedy="split this table",
-        )
+        what, found = "the split was made for another table", f"position {positions.max()}"
+        raise SplitError(f"{split.protocol}: {what}", expected=f"below {len(table)}", found=found)
     names = table.index[positions]
     if (again := names.duplicated()).any():
         _refuse(split, "a recording stands twice", names[again], "list every recording once")
@@ -207,7 +195,7 @@ def _refuse(split: Split, what: str, leaks: Iterable[str], remedy: str) -> None:
 
 
 def _split(protocol: str, side: np.ndarray, notes: list[str]) -> Split:
-    """Make a split of the side of each row: 0 train, 1 val, 2 test, -1 none."""
+    """Make a split from the set of each row: 0 train, 1 val, 2 test, -1 none."""
     sets = {name: np.flatnonzero(side == number) for number, name in enumerate(SETS)}
     if empty := [name for name in SETS if not len(sets[name])]:
         raise SplitError(
@@ -219,22 +207,18 @@ def _split(protocol: str, side: np.ndarray, notes: list[str]) -> Split:
     return Split(protocol, **sets, note="; ".join(notes))
 
 
-def _parts(table: pd.DataFrame, k: int, seed: int) -> np.ndarray:
-    """Deal patients out into k parts; gives the part of each row.
+def _balanced_folds(table: pd.DataFrame, k: int, seed: int) -> np.ndarray:
+    """Assign patients to k folds; gives the fold of each row.
 
     Each patient, those that weigh most first, goes where the classes, sources and recordings that
-    it brings are scarcest: the choice that adds least to the sum over parts and labels of squared
+    it brings are scarcest: the choice that adds least to the sum over folds and labels of squared
     shares. scikit-learn's StratifiedGroupKFold does so for one label per recording; it balances six
     overlapping classes worse, as combinations of them, and is slower (see the tests).
     """
     patient, patients = pd.factorize(table.patient)
     if not 3 <= k <= len(patients):
-        raise SplitError(
-            f"{k} parts cannot be made",
-            expected=f"3 parts or more, at most one for each of {len(patients)} patients",
-            found=str(k),
-            remedy="choose another number of parts",
-        )
+        expected = f"3 folds or more, at most one for each of {len(patients)} patients"
+        raise SplitError(f"{k} folds cannot be made", expected=expected)
     labels = np.column_stack(
         [
             table[[*CLASSES, "other"]].to_numpy(float),
@@ -248,8 +232,8 @@ def _parts(table: pd.DataFrame, k: int, seed: int) -> np.ndarray:
     order = np.random.default_rng(seed).permutation(len(patients))
     order = order[np.argsort(-brings[order].sum(axis=1), kind="stable")]
     shares = np.zeros((k, labels.shape[1]))
-    part_of = np.empty(len(patients), dtype=int)
+    fold_of = np.empty(len(patients), dtype=int)
     for index in order:
-        part_of[index] = part = int(np.argmin(shares @ brings[index]))
-        shares[part] += brings[index]
-    return part_of[patient]
+        fold_of[index] = fold = int(np.argmin(shares @ brings[index]))
+        shares[fold] += brings[index]
+    return fold_of[patient]

@@ -77,9 +77,7 @@ def read_header(path: str | Path) -> Header:
             raw = handle.read()
     except OSError as error:
         found = "a folder" if os.path.isdir(path) else error.strerror
-        raise RecordingError(
-            "the header cannot be read", file=file, expected="a .hea file", found=found, remedy=_GET
-        ) from None
+        raise _refused("the header cannot be read", "a .hea file", found, _GET, file) from None
     try:
         # The standard asks for ASCII; names of people and places arrive in both encodings.
         text = raw.decode()
@@ -88,14 +86,10 @@ def read_header(path: str | Path) -> Header:
     try:
         return _parse_header(text, file)
     except RecordingError as error:
-        raise RecordingError(
-            error.what, file=file, expected=error.expected, found=error.found, remedy=error.remedy
-        ) from None
+        refused = error
     except (ValueError, OverflowError) as error:
-        what = "the header cannot be understood"
-        raise RecordingError(
-            what, file=file, expected="a number", found=error, remedy=_FETCH
-        ) from None
+        refused = _refused("the header cannot be understood", "a number", error)
+    raise _refused(refused.what, refused.expected, refused.found, refused.remedy, file)
 
 
 def read_signal(header: Header) -> np.ndarray:
@@ -121,36 +115,34 @@ def stem_of(path: str | Path) -> str:
     return base if suffix in (".hea", ".dat", ".mat") else base + suffix
 
 
+def _refused(
+    what: str, expected: object, found: object, remedy: str | None = _FETCH, file: str | None = None
+) -> RecordingError:
+    return RecordingError(what, file=file, expected=expected, found=found, remedy=remedy)
+
+
 def _parse_header(text: str, file: str) -> Header:
     lines = [line for line in map(str.strip, text.splitlines()) if line]
     comments = tuple([line.strip(" \t#") for line in lines if line[0] == "#"])
     lines = [line for line in lines if line[0] != "#"]
     if not lines:
-        raise RecordingError("the header is empty", expected="a record line", remedy=_FETCH)
+        raise _refused("the header is empty", "a record line", "none")
     record = lines[0].split()
     if len(record) < 3 or "/" in record[0]:
-        raise RecordingError(
-            "the record line cannot be used",
-            expected="name, number of leads, sampling rate; one segment",
-            found=lines[0],
-            remedy="read the segments of a record one by one",
-        )
+        expected = "name, number of leads, sampling rate; one segment"
+        remedy = "read the segments of a record one by one"
+        raise _refused("the record line cannot be used", expected, lines[0], remedy)
     count, fs_hz = int(record[1]), float(record[2].split("/")[0])
     samples = int(record[3]) if len(record) > 3 else 0
     if not FS_RANGE_HZ[0] <= fs_hz <= FS_RANGE_HZ[1]:
         expected = f"{FS_RANGE_HZ[0]:g} to {FS_RANGE_HZ[1]:g} Hz"
-        fix = "correct the sampling rate in the header's first line"
-        raise RecordingError(
-            "unexpected sampling rate", expected=expected, found=f"{fs_hz:g} Hz", remedy=fix
-        )
+        remedy = "correct the sampling rate in the header's first line"
+        raise _refused("unexpected sampling rate", expected, f"{fs_hz:g} Hz", remedy)
     rows = [line.split(None, 8) for line in lines[1:]]
     if count < 1 or len(rows) != count or samples < 0 or any(len(row) < 2 for row in rows):
-        raise RecordingError(
-            "the header does not list what it announces",
-            expected=f"{count} leads (at least 1), {samples} samples (0 or more)",
-            found=f"{len(rows)} lines after the first",
-            remedy=_FETCH,
-        )
+        expected = f"{count} leads (at least 1), {samples} samples (0 or more)"
+        found = f"{len(rows)} lines after the first"
+        raise _refused("the header does not list what it announces", expected, found)
     # Every field after the format may be left out, from the right.
     rows = [row if len(row) == 9 else row + [None] * (9 - len(row)) for row in rows]
     files, formats, gains, _, zeros, initial, checksums, _, leads = zip(*rows, strict=True)
@@ -158,16 +150,11 @@ def _parse_header(text: str, file: str) -> Header:
     # Some databases write `E07500.mat` where the name belongs: clear enough to be read.
     named = record[0] == stem or os.path.splitext(record[0])[0] == stem
     if not named and any(os.path.splitext(name)[0] != stem for name in files):
-        raise RecordingError(
-            "the header belongs to another recording",
-            expected=stem,
-            found=f"{record[0]} with signals in {files[0]}",
-            remedy="give header and signal file the name in the header's first line",
-        )
+        found = f"{record[0]} with signals in {files[0]}"
+        remedy = "give header and signal file the name in the header's first line"
+        raise _refused("the header belongs to another recording", stem, found, remedy)
     if any(os.path.basename(name) != name for name in set(files)):
-        raise RecordingError(
-            "a signal file must lie beside its header", found=files[0], remedy=_FETCH
-        )
+        raise _refused("a signal file must lie beside its header", "no folder", files[0])
     return Header(
         file=file,
         fs_hz=fs_hz,
@@ -189,16 +176,12 @@ def _calibration(gains: tuple[str | None, ...], zeros: tuple[str | None, ...]) -
     for text, zero in zip(gains, zeros, strict=True):
         match = _GAIN.fullmatch(text or "")
         if not match or float(match[1]) == 0:
-            raise RecordingError(
-                "a lead is not calibrated",
-                expected="its gain, as in 1000(0)/mV",
-                found=text or "nothing",
-                remedy="write the gain into the header",
-            )
+            expected, remedy = "its gain, as in 1000(0)/mV", "write the gain into the header"
+            raise _refused("a lead is not calibrated", expected, text or "nothing", remedy)
         unit = match[3] or "mV"
         if unit.lower() not in _MV_PER_UNIT:
-            fix = "convert the recording, or correct the unit in the header"
-            raise RecordingError("unknown unit", expected="uV, mV or V", found=unit, remedy=fix)
+            remedy = "convert the recording, or correct the unit in the header"
+            raise _refused("unknown unit", "uV, mV or V", unit, remedy)
         baseline = int(match[2] or zero or 0)
         rows.append((float(match[1]), float(baseline), _MV_PER_UNIT[unit.lower()]))
     gain, baseline, mv_per_unit = np.array(rows).T[:, :, None]
@@ -225,15 +208,12 @@ def _read_format_16(header: Header, offset: int) -> np.ndarray:
         with open(file, "rb", buffering=0) as handle:
             raw = handle.read(size if size < 2**24 else -1)
     except OSError as error:
-        raise _absent(file, error.strerror) from None
+        what, expected = "the signal file cannot be read", "the file that the header names"
+        raise _refused(what, expected, error.strerror, _GET, file) from None
     if len(raw) < size:
-        raise RecordingError(
-            "the signal file is cut short",
-            file=file,
-            expected=f"{size} bytes ({count} leads of {samples} samples)",
-            found=f"{os.path.getsize(file)} bytes",
-            remedy=_FETCH,
-        )
+        expected = f"{size} bytes ({count} leads of {samples} samples)"
+        found = f"{os.path.getsize(file)} bytes"
+        raise _refused("the signal file is cut short", expected, found, _FETCH, file)
     flat = np.frombuffer(raw, "<i2", count * samples, offset)
     return np.ascontiguousarray(flat.reshape(samples, count).T)
 
@@ -242,29 +222,17 @@ def _read_with_wfdb(header: Header) -> np.ndarray:
     """(L, T) float32 mV of a recording in any other format; checked as the fast path checks."""
     import wfdb
 
-    for name in header.files:
-        file = os.path.join(os.path.dirname(header.file), name)
-        if not os.path.isfile(file):
-            raise _absent(file, "no such file")
     try:
         record = wfdb.rdrecord(header.file[:-4], physical=False, smooth_frames=False)
         digital, physical = record.e_d_signal, record.dac(expanded=True)
     except Exception as error:  # wfdb passes on whatever NumPy says about a damaged file
-        raise RecordingError(
-            "wfdb cannot read the signals",
-            file=header.file,
-            expected=f"format {header.formats[0]}, {header.samples} samples",
-            found=f"{type(error).__name__}: {error}",
-            remedy=_FETCH,
-        ) from None
+        what, expected = "wfdb cannot read the signals", f"format {header.formats[0]}"
+        found = f"{type(error).__name__}: {error}"
+        raise _refused(what, expected, found, _FETCH, header.file) from None
     if len({lead.size for lead in digital}) != 1 or "x" in "".join(header.formats):
-        raise RecordingError(
-            "the leads are sampled at different rates",
-            file=header.file,
-            expected="one sample per frame",
-            found=" ".join(header.formats),
-            remedy="resample the leads to one rate first",
-        )
+        what, expected = "the leads are sampled at different rates", "one sample per frame"
+        found, remedy = " ".join(header.formats), "resample the leads to one rate first"
+        raise _refused(what, expected, found, remedy, header.file)
     # A skewed lead (format 16:5) is shifted by wfdb, and its checksum no longer applies.
     if ":" not in "".join(header.formats):
         sums = [int(lead.sum(dtype=np.int64)) for lead in digital]
@@ -283,15 +251,5 @@ def _verify(header: Header, first: list[int], sums: list[int]) -> None:
             continue
         for lead, value, own in zip(header.leads, wanted, found, strict=True):
             if value is not None and value != own:
-                raise RecordingError(
-                    f"{what} of lead {lead} does not match the signal",
-                    file=header.file,
-                    expected=value,
-                    found=own,
-                    remedy=_FETCH,
-                )
-
-
-def _absent(file: str, found: str | None) -> RecordingError:
-    what, expected = "the signal file cannot be read", "the file that the header names"
-    return RecordingError(what, file=file, expected=expected, found=found, remedy=_GET)
+                what = f"{what} of lead {lead} does not match the signal"
+                raise _refused(what, value, own, _FETCH, header.file)

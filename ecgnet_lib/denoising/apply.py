@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,15 @@ def denoised(data: Dataset, method: str = "gated") -> np.ndarray:
     starts = tqdm(range(0, len(data.table), BATCH), desc="denoising", unit="batch")
     parts = (data.signals.batch(slice(start, start + BATCH)) for start in starts)
     return np.concatenate([denoise(part, data.fs_hz, method) for part in parts])
+
+
+def middle_crops(
+    data: Dataset, rows: Sequence[int], crop_s: float = 2.5, method: str = "gated"
+) -> np.ndarray:
+    """Return the middle of some recordings, denoised whole first: (B, 12, T) float32 mV."""
+    x, samples = data.signals.batch(rows), round(crop_s * data.fs_hz)
+    start = (x.shape[-1] - samples) // 2
+    return np.ascontiguousarray(denoise(x, data.fs_hz, method)[..., start : start + samples])
 
 
 def denoised_archive(data: Dataset, method: str = "gated") -> Archive:

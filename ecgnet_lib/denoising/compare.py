@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from ecgnet_lib.denoising import noise
-from ecgnet_lib.denoising.daubechies import denoise, morlet_band
+from ecgnet_lib.denoising.daubechies import denoise
+from ecgnet_lib.denoising.morlet import morlet_band
 from ecgnet_lib.errors import SignalError
 
 Method = Callable[[np.ndarray, float], np.ndarray]
-NOISY = (*noise.KINDS, "mix")
+NOISY = (*noise.NOISE_KINDS, "mix")
 
 
 def pywt_loop(x: np.ndarray, fs_hz: float) -> np.ndarray:
@@ -103,7 +104,7 @@ def quality_table(
         raise SignalError("wrong shape", expected="(B, L, T)", found=np.shape(clean))
     chosen = methods() if chosen is None else chosen
     cases = [("none", math.inf)] + [(kind, level) for kind in kinds for level in snrs_db]
-    drawn = {kind: noise.draw(tracks, kind, clean.shape, seed) for kind in kinds}
+    drawn = {kind: noise.draw_noise(tracks, kind, clean.shape, seed) for kind in kinds}
     rows = []
     for kind, level in tqdm(cases, desc="denoising", unit="noise", delay=2):
         noisy = clean if kind == "none" else noise.add_noise(clean, drawn[kind], level)

@@ -19,7 +19,7 @@ pays. `daubechies_gated` differs in five ways:
 
 Signals are millivolts, float32 or float64, shape (T,), (L, T) or (B, L, T). Every lead is treated
 alone: where stage 2 works, Einthoven's relation between limb leads holds only roughly afterwards.
-Needs NumPy and PyWavelets.
+Needs NumPy, SciPy and PyWavelets.
 """
 
 from __future__ import annotations
@@ -29,38 +29,8 @@ import math
 import numpy as np
 import pywt
 
-from ecgnet_lib.denoising.morlet import (
-    BAND_HZ,
-    RATES_HZ,
-    Bank,
-    checked,
-    flat_as,
-    mirrored,
-    morlet_band,
-    morlet_bank,
-    morlet_cwt,
-    morlet_icwt,
-    morlet_response,
-)
+from ecgnet_lib.denoising.morlet import checked, flat_as, mirrored, morlet_band, morlet_bank
 from ecgnet_lib.errors import SignalError
-
-__all__ = [
-    "BAND_HZ",
-    "METHODS",
-    "PAPER_BAND_HZ",
-    "RATES_HZ",
-    "Bank",
-    "daubechies_gated",
-    "daubechies_universal",
-    "denoise",
-    "gate",
-    "morlet_band",
-    "morlet_bank",
-    "morlet_cwt",
-    "morlet_icwt",
-    "morlet_response",
-    "noise_mv",
-]
 
 WAVELET = "db6"
 METHODS = ("none", "butterworth", "paper", "gated")
@@ -156,7 +126,7 @@ def denoise(x: np.ndarray, fs_hz: float, method: str = "gated") -> np.ndarray:
 
     "gated": Morlet 0.5-100 Hz, then `daubechies_gated` (ours). "paper": Morlet 0.5-45 Hz, then
     `daubechies_universal` (our reading of the paper's one sentence). "butterworth": third order,
-    0.5-40 Hz, forward and backward, with the same mirrored ends (needs SciPy). "none": a copy.
+    0.5-40 Hz, forward and backward, with the same mirrored ends. "none": a copy.
     Flat leads pass unchanged.
 
     Raises SignalError: unknown method, not a float array of 1 to 3 dimensions, NaN or infinity,

@@ -14,11 +14,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-
-try:  # the same algorithm, but several rows at a time: half the time of NumPy's
-    from scipy.fft import irfft, rfft
-except ImportError:  # NumPy alone is enough
-    from numpy.fft import irfft, rfft
+from scipy.fft import irfft, next_fast_len, rfft  # several rows at a time: half of NumPy's time
 
 from ecgnet_lib.errors import SignalError
 
@@ -178,7 +174,7 @@ def mirrored(x: np.ndarray, fs_hz: float, bank: Bank) -> tuple[np.ndarray, int]:
     """`x` less its mean, continued by its mirror image for one cone of influence; and its start."""
     length = x.shape[-1]
     pad = min(math.ceil(fs_hz * bank.coi_s[-1]), length - 1)
-    out = np.zeros((*x.shape[:-1], _fft_length(length + 2 * pad)), x.dtype)
+    out = np.zeros((*x.shape[:-1], next_fast_len(length + 2 * pad, real=True)), x.dtype)
     middle = out[..., pad : pad + length]
     np.subtract(x, x.mean(-1, keepdims=True), out=middle)
     out[..., :pad] = middle[..., pad:0:-1]
@@ -191,15 +187,3 @@ def flat_as(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     y = y.astype(x.dtype, copy=False)
     flat = x.max(-1, keepdims=True) == x.min(-1, keepdims=True)
     return np.where(flat, x, y) if flat.any() else y
-
-
-def _fft_length(n: int) -> int:
-    """Smallest length from `n` on without a prime factor above 5: such FFTs are fast."""
-    while True:
-        rest = n
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return n
-        n += 1

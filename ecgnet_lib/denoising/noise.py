@@ -1,7 +1,7 @@
 """Real noise at a known level, and how far an estimate is from the truth.
 
-Noise: the MIT-BIH Noise Stress Test Database (Moody et al. 1984), which holds what electrodes on
-the limbs of active volunteers pick up when no ECG is in sight: baseline wander, electrode motion
+Noise: the MIT-BIH Noise Stress Test Database (Moody et al. 1984), recorded on active
+volunteers with electrodes placed so that the ECG is not visible: baseline wander, electrode motion
 and muscle. Two channels: one to tune on, the other to test on.
 
 Truth: no real ECG is free of noise. `reference` takes a real recording through a zero-phase
@@ -22,72 +22,25 @@ import numpy as np
 
 from ecgnet_lib.errors import SignalError, SourceError
 from ecgnet_lib.measurements.r_peaks import find_r_peaks
+from ecgnet_lib.simulation.electrodes import electrode_noise
 
-KINDS = ("baseline", "electrode", "muscle")
+NOISE_KINDS = ("baseline", "electrode", "muscle")
 SNRS_DB = (-6, 0, 6, 12, 18, 24)
 REFERENCE_HZ = (0.67, 40.0)
 EXCERPT = "nstdb-excerpt/nstdb_30s_360hz.npz"
 
-_FILES = dict(zip(KINDS, ("bw", "em", "ma"), strict=True))
-_EDGES_HZ = (0.02, 0.1, 0.2, 0.35, 0.67, 1, 2, 5, 12, 20, 30, 45, 70, 110)
-_POWERS = {  # share of the excerpt's power between two edges, mean of its channels
-    "baseline": (
-        0.076,
-        0.79,
-        0.11,
-        0.016,
-        0.0037,
-        0.0031,
-        0.00075,
-        0.00028,
-        0.00022,
-        0.0002,
-        0.00025,
-        0.00037,
-        0.00015,
-    ),
-    "electrode": (
-        0.015,
-        0.6,
-        0.082,
-        0.048,
-        0.054,
-        0.099,
-        0.053,
-        0.034,
-        0.0064,
-        0.0018,
-        0.0015,
-        0.001,
-        0.00039,
-    ),
-    "muscle": (
-        0.24,
-        0.3,
-        0.061,
-        0.1,
-        0.019,
-        0.015,
-        0.012,
-        0.017,
-        0.045,
-        0.073,
-        0.087,
-        0.027,
-        0.0018,
-    ),
-}
+_FILES = dict(zip(NOISE_KINDS, ("bw", "em", "ma"), strict=True))
 
 
 def choose_noise(fs_hz: float, channel: int = 2) -> tuple[dict[str, np.ndarray], str]:
     """Tracks of noise by kind, and a sentence that says what they are.
 
-    NSTDB if it is at hand, else `stand_in`.
+    NSTDB if it is at hand, else `simulated_noise`.
     """
     try:
         tracks = nstdb(fs_hz, channel)
     except SourceError:
-        return stand_in(fs_hz), "made noise with the spectra of NSTDB, which is not at hand"
+        return simulated_noise(fs_hz), "simulated noise, since NSTDB is not at hand"
     seconds = min(track.size for track in tracks.values()) / fs_hz
     return tracks, f"real noise, NSTDB channel {channel}, {seconds:.0f} s of each kind"
 
@@ -98,8 +51,8 @@ def nstdb(fs_hz: float, channel: int) -> dict[str, np.ndarray]:
     Takes the 30 s excerpt if a copy holds it, else the records bw, em and ma of the database.
     Raises SignalError for another channel, SourceError if neither is at hand or the file is broken.
     """
-    from ecgnet_lib.datasets.local import data_root, locate
     from ecgnet_lib.datasets.records import read, resample
+    from ecgnet_lib.datasets.sources import data_root, locate
 
     if channel not in (1, 2):
         raise SignalError("NSTDB has two channels", expected="1 or 2", found=channel)
@@ -124,28 +77,15 @@ def nstdb(fs_hz: float, channel: int) -> dict[str, np.ndarray]:
     return {kind: resample(track - track.mean(), rate, fs_hz) for kind, track in tracks.items()}
 
 
-def stand_in(fs_hz: float, seconds: float = 30.0, seed: int = 0) -> dict[str, np.ndarray]:
-    """Gaussian noise with the band powers of NSTDB, {kind: (N,)} float32 of rms 1.
-
-    Steady, where real noise comes in bursts.
-    """
-    rng = np.random.default_rng(seed)
-    n = round(seconds * fs_hz)
-    hz = np.fft.rfftfreq(n, 1 / fs_hz)
-    band = np.digitize(hz, _EDGES_HZ) - 1
-    tracks = {}
-    for kind, powers in _POWERS.items():
-        inside = (band >= 0) & (band < len(powers))
-        lines = np.maximum(np.bincount(band[inside], minlength=len(powers)), 1)
-        amplitude = np.zeros(hz.size)
-        amplitude[inside] = np.sqrt(np.array(powers) / lines)[band[inside]]
-        phase = rng.standard_normal((2, hz.size))
-        track = np.fft.irfft(amplitude * (phase[0] + 1j * phase[1]), n)
-        tracks[kind] = (track / track.std()).astype(np.float32)
-    return tracks
+def simulated_noise(fs_hz: float, seconds: float = 30.0, seed: int = 0) -> dict[str, np.ndarray]:
+    """Return lead II of `simulation.electrode_noise` by kind, (N,) float32 of rms near 1."""
+    return {
+        kind: electrode_noise(kind, 1, fs_hz=fs_hz, seconds=seconds, seed=seed)[0, 1]
+        for kind in NOISE_KINDS
+    }
 
 
-def draw(
+def draw_noise(
     tracks: Mapping[str, np.ndarray], kind: str, shape: tuple[int, ...], seed: int
 ) -> np.ndarray:
     """Noise (..., T) of mean 0 and rms 1: for each lead its own random stretch of the track.
@@ -154,7 +94,7 @@ def draw(
     track it goes on with its mirror image. Raises SignalError for another kind.
     """
     if kind == "mix":
-        parts = [draw(tracks, each, shape, seed + 1 + i) for i, each in enumerate(tracks)]
+        parts = [draw_noise(tracks, each, shape, seed + 1 + i) for i, each in enumerate(tracks)]
         return _unit(np.sum(parts, axis=0))
     if kind not in tracks:
         raise SignalError("unknown noise", expected=", ".join((*tracks, "mix")), found=kind)
@@ -178,7 +118,7 @@ def add_noise(clean: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray
     return (clean + scale * _unit(noise)).astype(np.float32)
 
 
-def reference(
+def reference_ecg(
     signal: np.ndarray, fs_hz: float, to_hz: float, band_hz: tuple[float, float] = REFERENCE_HZ
 ) -> np.ndarray:
     """The truth for a test: real (..., T) filtered to `band_hz`, at `to_hz`, a second less per end.

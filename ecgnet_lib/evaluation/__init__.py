@@ -32,7 +32,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "weighted_metrics",
         ],
         "predict": ["assess"],
-        "results": ["ablations", "effect", "load_predictions", "load_result"],
+        "results": ["ablation", "format_interval", "load_predictions", "load_result"],
         "risk": [
             "HIGH_AT_LEAST",
             "LEVELS",

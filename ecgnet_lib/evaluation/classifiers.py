@@ -1,8 +1,8 @@
-"""Three peers that train no network: MiniRocket, hand-made features, an untrained encoder.
+"""Three peers that train no network: MiniRocket, hand-crafted features, an untrained encoder.
 
-Each turns a recording into numbers without looking at a label, then fits one classifier a label.
-The validation set alone chooses among the few settings of that classifier, by log loss: with a
-single positive the AUC would be a matter of luck.
+Each computes features of a recording without its labels, then fits one classifier a label. The
+validation set chooses among the few settings of that classifier, by log loss: with a single
+positive the AUC would be chance.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ CROP_S = 2.5  # what the networks are trained on
 
 
 class Peer:
-    """What the three share: `fit` on some rows, `predict` for recordings.
+    """Features and a classifier a label: `fit` on some rows, `predict` for recordings.
 
-    A subclass gives `describe`, which turns recordings (N, 12, T) into numbers (N, F), `scaling` of
-    these numbers, and `choices`, the classifiers to choose from.
+    A subclass gives `describe`, which maps recordings (N, 12, T) to features (N, F), their
+    `scaling`, and `choices`, the classifiers to choose from.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -41,14 +41,14 @@ class Peer:
         self.chosen: dict[str, ClassifierMixin | float] = {}
 
     def prepare(self, signals: np.ndarray) -> None:
-        """Look at the training recordings before the first `describe`; most need not."""
+        """Fit what `describe` needs to the training recordings; most peers need nothing."""
 
     def describe(self, signals: np.ndarray) -> np.ndarray:
-        """Turn recordings (N, 12, T) mV into numbers (N, F)."""
+        """Map recordings (N, 12, T) mV to features (N, F)."""
         raise NotImplementedError
 
     def scaling(self) -> TransformerMixin:
-        """Return what the numbers pass before they are classified."""
+        """Return the transformation of the features before they are classified."""
         return StandardScaler()
 
     def choices(self) -> Sequence[ClassifierMixin]:
@@ -80,7 +80,7 @@ class Peer:
                     p = fitted.predict_proba(x_val[known_val])[:, 1]
                     loss = log_loss(y_val, p, labels=[False, True])
                 else:
-                    loss = 0.0  # nothing to choose by: the first
+                    loss = 0.0  # without validation labels, the first
                 if loss < best:
                     best, self.chosen[name] = loss, fitted
         return self
@@ -116,42 +116,42 @@ class MiniRocket(Peer):
         self.transform = Transform(random_state=self.seed, n_jobs=1).fit(signals)
 
     def describe(self, signals: np.ndarray) -> np.ndarray:
-        """Convolve and count."""
+        """Return the shares of positive values."""
         return np.asarray(self.transform.transform(signals), np.float32)
 
     def scaling(self) -> TransformerMixin:
-        """Standardise, then turn the axes so that as many are left as there are recordings.
+        """Standardise, then rotate to principal components, as many as there are recordings.
 
-        A regression that is held back by the sum of squares gives the same on turned axes, sooner.
+        L2-regularised regression does not change under rotation; PCA only makes it faster.
         """
         return make_pipeline(StandardScaler(), PCA(svd_solver="full"))
 
     def choices(self) -> Sequence[ClassifierMixin]:
-        """Logistic regressions, firmly held back: there are more numbers than recordings."""
+        """Logistic regressions, strongly regularised: there are more features than recordings."""
         return logistic(1e-4, 1e-3, 1e-2)
 
 
 class Features(Peer):
-    """The hand-made features of `features.py` and 500 extremely randomised trees a label."""
+    """The hand-crafted features of `features.py` and 500 extremely randomised trees a label."""
 
     def describe(self, signals: np.ndarray) -> np.ndarray:
-        """Measure; NaN where nothing could be measured, which the trees take as it is."""
+        """Return the features, NaN where one cannot be measured; trees split on NaN as well."""
         return features_of(signals).to_numpy()
 
     def scaling(self) -> TransformerMixin:
-        """Leave the numbers as they are."""
+        """Leave the features as they are."""
         return FunctionTransformer()
 
     def choices(self) -> Sequence[ClassifierMixin]:
-        """One forest with scikit-learn's settings; there is nothing to choose."""
+        """One forest with scikit-learn's settings."""
         return [ExtraTreesClassifier(500, random_state=self.seed)]
 
 
 class Untrained(Peer):
-    """A network as it comes out of `make`, its pooled tokens averaged over crops, never trained.
+    """A network with random weights: its pooled tokens, averaged over crops, and a regression.
 
-    What a logistic regression on it can tell is the share of a result that the wiring alone, and
-    not the training, accounts for. Crops of 2.5 s overlap by half.
+    Its score is the share of a result that the architecture accounts for, without training. Crops
+    of 2.5 s overlap by half.
     """
 
     def __init__(self, seed: int = 0, make: Callable[[], nn.Module] = FoundationalECGNet) -> None:
@@ -160,7 +160,7 @@ class Untrained(Peer):
         self.network = make().eval()
 
     def describe(self, signals: np.ndarray) -> np.ndarray:
-        """Return what reaches the trunk of the network, (N, F), averaged over the crops."""
+        """Return the input of the network's trunk, (N, F), averaged over the crops."""
         seen: list[torch.Tensor] = []
         hook = self.network.trunk.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
         length, rows = round(CROP_S * self.network.config.fs_hz), []

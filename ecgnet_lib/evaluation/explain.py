@@ -1,9 +1,9 @@
-"""Explaining: four kinds of map brought to one form, and three tests of whether they explain.
+"""Attribution maps, and three tests of whether they explain the network.
 
-A map says how much each lead matters at each token: (B, L, P), from CBAM's temporal gate, GAT's
-lead attention, TST's token attention, or integrated gradients. The tests: does deleting what a map
-marks move the decision (`deletion_curve`), does it find the leads of a known infarction
-(`TERRITORY`, `territory_share`), does it change when the weights are drawn anew (`cascade`)?
+A map holds how much each lead matters at each token, (B, L, P), by CBAM's temporal gate, GAT's lead
+attention, TST's token attention, or integrated gradients. The tests: does deleting what a map marks
+move the decision (`deletion_curve`), does it find the leads of a known infarction (`TERRITORY`,
+`territory_share`), does it change with random weights (`cascade`)?
 
 Shapes: B recordings, L leads, T samples, P tokens (T / stride), U units that are deleted at once.
 """
@@ -40,9 +40,9 @@ TERRITORY = {
 def attention_maps(model: nn.Module, x: Tensor) -> dict[str, np.ndarray]:
     """Return the attention of each block that the network has, by name, each (B, L, P).
 
-    x: (B, L, T) mV. "CBAM": the temporal gate of each lead, as it is. "GAT": how much a lead is
-    listened to, the mean over heads and listeners, in the graph of its token; it sums to one over
-    the leads. "TST": attention rollout (Abnar and Zuidema 2020, eq. 1): heads averaged, half
+    x: (B, L, T) mV. "CBAM": the temporal gate of each lead. "GAT": the attention that a lead
+    receives in the graph of its token, the mean over heads and targets; it sums to one over the
+    leads. "TST": attention rollout (Abnar and Zuidema 2020, eq. 1): heads averaged, half
     of the identity added for the residual path, layers multiplied; then the mean over tokens, as
     the network pools them. It sums to one over the tokens and is the same for all leads.
     """
@@ -52,8 +52,8 @@ def attention_maps(model: nn.Module, x: Tensor) -> dict[str, np.ndarray]:
     if "temporal" in maps:
         found["CBAM"] = maps["temporal"]
     if "leads" in maps:
-        heard = maps["leads"].mean((2, 3)).transpose(1, 2)  # (B, L, S)
-        found["GAT"] = heard.repeat_interleave(model.config.graph_tokens, dim=2)[..., :tokens]
+        received = maps["leads"].mean((2, 3)).transpose(1, 2)  # (B, L, S)
+        found["GAT"] = received.repeat_interleave(model.config.graph_tokens, dim=2)[..., :tokens]
     if "tokens" in maps:
         layers = 0.5 * (maps["tokens"].mean(2) + torch.eye(tokens))  # (B, layers, P, P)
         rollout = layers[:, 0]
@@ -69,9 +69,7 @@ def logit(model: nn.Module, x: Tensor, target: str, present: Tensor | None = Non
     Raises ConfigError for a target that is neither.
     """
     if target not in ("abnormal", *DISEASES):
-        raise ConfigError(
-            "there is no such target", expected=["abnormal", *DISEASES], found=repr(target)
-        )
+        raise ConfigError("no such target", expected=["abnormal", *DISEASES], found=target)
     abnormal, diseases = model(x, present)
     return abnormal if target == "abnormal" else diseases[:, DISEASES.index(target)]
 
@@ -82,12 +80,12 @@ def integrated_gradients(
     """Attribute a logit to every sample: (B, L, T) in, (B, L, T) out, signed, in log-odds.
 
     Sundararajan et al. 2017, eq. 1: the gradient along the straight way from a flat line to x,
-    averaged over `steps` Gauss-Legendre nodes, times x. The baseline is the flat line since zero
-    is what a recorder writes where there is no heart; its logit need not be neutral. The sum of
-    the attributions is logit(x) - logit(flat line) ("completeness"), up to the rule's error.
+    averaged over `steps` Gauss-Legendre nodes, times x. The baseline is the flat line, a recording
+    without a heart; its logit need not be neutral. The sum of the attributions is logit(x) -
+    logit(flat line) ("completeness"), up to the error of the quadrature.
     """
     engine = IntegratedGradients(lambda part: logit(model, part, target))
-    # 64 at a time fit the processor's cache; captum itself would take all nodes at once
+    # 64 at a time fit the processor's cache; by default captum takes all nodes at once
     return engine.attribute(x, n_steps=steps, internal_batch_size=64).detach().numpy()
 
 
@@ -97,7 +95,7 @@ def per_token(values: np.ndarray, stride: int) -> np.ndarray:
 
 
 def units_of(maps: np.ndarray, form: str) -> np.ndarray:
-    """Sum maps (B, L, P) over what one of FORMS deletes at once: (B, U), U = L*P, L or P."""
+    """Sum maps (B, L, P) over the units that one of FORMS deletes: (B, U), U = L*P, L or P."""
     if form not in FORMS:
         raise ConfigError("unknown form", expected=FORMS, found=repr(form))
     if form == "cells":
@@ -108,16 +106,13 @@ def units_of(maps: np.ndarray, form: str) -> np.ndarray:
 def delete(x: np.ndarray, gone: np.ndarray) -> np.ndarray:
     """Replace the tokens `gone` (B, L, P) of x (B, L, T) by straight lines; returns a copy.
 
-    A line joins the last sample kept before the gap with the first kept after it, so that the
-    waves go and no step comes; at an end of the strip the last kept value is held. A lead of
-    which nothing is left becomes zero. Raises SignalError when the shapes do not fit.
+    A line joins the last sample kept before the gap with the first kept after it, so that waves
+    vanish without a step; at an end of the recording the last kept value is held. A lead of which
+    nothing is left becomes zero. Raises SignalError when the shapes do not fit.
     """
     if gone.shape[:2] != x.shape[:2] or x.shape[2] % gone.shape[2]:
-        raise SignalError(
-            "the tokens to delete do not fit the signal",
-            expected=f"(B, L, P) with B, L = {x.shape[:2]} and P a divisor of {x.shape[2]}",
-            found=gone.shape,
-        )
+        what = "the tokens to delete do not fit the signal"
+        raise SignalError(what, expected=x.shape, found=gone.shape)
     kept = ~np.repeat(gone, x.shape[2] // gone.shape[2], axis=2)
     at = np.arange(x.shape[2])
     before = np.maximum.accumulate(np.where(kept, at, -1), axis=2)
@@ -162,9 +157,9 @@ def area_between(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 def territory_share(maps: np.ndarray, wall: str) -> np.ndarray:
-    """Return the share (B,) of what maps (B, L, P) mark that lies in the leads of a wall.
+    """Return the share (B,) of maps (B, L, P) that lies in the leads of a wall.
 
-    Only what speaks for the target counts: negative parts of a map are left out. A map that marks
+    Only evidence for the target counts: negative parts of a map are left out. A map that marks
     all leads alike, or none, gives the share of leads.
     """
     marked = np.clip(maps, 0, None).sum(2)
@@ -174,11 +169,11 @@ def territory_share(maps: np.ndarray, wall: str) -> np.ndarray:
 
 
 def cascade(model: nn.Module, seed: int) -> Iterator[tuple[str, nn.Module]]:
-    """Draw the weights anew, from the head down to the input, one part after the other.
+    """Randomise the weights, from the head down to the input, one part after the other.
 
-    Yields (part, network): the network in which that part and all above it are untrained and the
-    rest is as it was; the last one has learned nothing ("cascading randomization", Adebayo et al.
-    2018). The given model stays as it is.
+    Yields (part, network): that part and all above it have random weights, the rest is as it was;
+    the last network is untrained ("cascading randomization", Adebayo et al. 2018). The given model
+    stays as it is.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -193,10 +188,7 @@ def cascade(model: nn.Module, seed: int) -> Iterator[tuple[str, nn.Module]]:
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return Spearman's correlation (B,) between maps of the same recordings, (B, U) each.
-
-    A constant map ranks nothing: its correlation is zero.
-    """
+    """Return Spearman's correlation (B,) between maps (B, U); zero where one is constant."""
     a, b = (rankdata(values, axis=1) - (values.shape[1] + 1) / 2 for values in (a, b))
     size = np.sqrt((a**2).sum(1) * (b**2).sum(1))
     return (a * b).sum(1) / np.where(size > 0, size, 1)
@@ -210,7 +202,7 @@ def mean_interval(
     Raises SignalError when nothing is left to average.
     """
     if not len(values):
-        raise SignalError("there is nothing to average", remedy="use more recordings")
+        raise SignalError("there is nothing to average")
     counts = patient_resamples(patients, resamples, seed)
     means = counts @ values / counts.sum(1)
     low, high = np.quantile(means, [0.025, 0.975])

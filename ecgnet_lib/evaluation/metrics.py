@@ -1,7 +1,7 @@
 """Evaluation: metrics for each class with 95 % intervals from resampling patients.
 
-Thresholds come from the validation set. A class with fewer than 20 positives in the test set is
-"not estimable": the point is printed by nobody, since its interval would say nothing.
+Thresholds come from the validation set. A class with fewer than 20 positives or negatives in the
+test set is reported as not estimable, without a value.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def weighted_metrics(
     """Return every metric of METRICS for R weightings of the same N recordings at once.
 
     truth, decision: (N,) in {0, 1}; score: (N,); weights: (R, N), how often each recording counts.
-    AUC and average precision judge the score, the others judge the decision. Average precision
-    is the step sum sum_k (R_k - R_{k-1}) P_k. All equal scikit-learn's with `sample_weight`. A
-    metric that a resample leaves undefined (no positive, say) is NaN there.
+    AUC and average precision are those of the score, the others those of the decision. Average
+    precision is the step sum sum_k (R_k - R_{k-1}) P_k. All equal scikit-learn's with
+    `sample_weight`. A metric that is undefined in a resample (no positive) is NaN there.
     """
     order = np.argsort(-score, kind="stable")
     ranked = score[order]
@@ -107,21 +107,23 @@ def per_class(
     rows = {}
     for name in truth.columns:
         known = truth[name].notna().to_numpy()
-        y = truth[name][known].to_numpy(bool).astype(float)
+        y = truth[name][known].to_numpy(float)
         s = scores[name].to_numpy(float)[known]
         flagged = decisions[name].to_numpy(float)[known]
-        ones = np.ones((1, len(y)))
-        row = {"n": len(y), "positives": int(y.sum()), "prevalence": y.mean() if len(y) else 0.0,
-               "estimable": min(y.sum(), len(y) - y.sum()) >= MIN_POSITIVES}  # fmt: skip
+        rows[name] = row = {
+            "n": len(y),
+            "positives": int(y.sum()),
+            "prevalence": y.mean() if len(y) else 0.0,
+            "estimable": min(y.sum(), len(y) - y.sum()) >= MIN_POSITIVES,
+        }
         if len(y):
-            point = weighted_metrics(y, s, flagged, ones)
+            point = weighted_metrics(y, s, flagged, np.ones((1, len(y))))
             spread = weighted_metrics(y, s, flagged, counts[:, known])
             for metric in METRICS:
                 row[metric] = float(point[metric][0])
                 finite = spread[metric][np.isfinite(spread[metric])]
                 low, high = np.quantile(finite, [0.025, 0.975]) if len(finite) else (np.nan,) * 2
                 row[f"{metric}_low"], row[f"{metric}_high"] = float(low), float(high)
-        rows[name] = row
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("class")
 
 

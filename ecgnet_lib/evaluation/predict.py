@@ -1,4 +1,4 @@
-"""Recordings in, probabilities out: what `python -m ecgnet_lib predict` does.
+"""Recordings in, probabilities out: `python -m ecgnet_lib predict`.
 
 Not a medical device: the numbers are those of a research network trained on a few thousand ECGs.
 """
@@ -18,20 +18,20 @@ from ecgnet_lib.denoising.daubechies import denoise
 from ecgnet_lib.errors import EcgnetError, RecordingError
 from ecgnet_lib.evaluation.risk import apply_platt, triage_level
 from ecgnet_lib.network.checkpoint import DEFAULT, load_networks
-from ecgnet_lib.network.rhythm import RhythmNet, predict_with_strip
+from ecgnet_lib.network.rhythm import RhythmNet, predict_with_rhythm
 
 LOWEST_HZ, HIGHEST_HZ = 100, 1000
 
 
 def predict_files(paths: Iterable[str | Path], checkpoint: Path = DEFAULT) -> list[dict]:
-    """Answer for every recording in the files and folders, in order.
+    """Classify every recording in the files and folders, in order.
 
     Each answer is {"file", "abnormal", "classes": {"ARR", ...}, "triage"} as `assess` says, or
     {"file", "refused": why}. Recordings need the 12 leads, 100 to 1000 Hz and at least 2.5 s; a
     flat lead counts as missing. Raises ConfigError when the checkpoint cannot be used; a bad
     recording never raises.
     """
-    model, strip, about = load_networks(checkpoint)
+    model, rhythm, about = load_networks(checkpoint)
     answers = []
     for path in paths:
         try:
@@ -41,49 +41,47 @@ def predict_files(paths: Iterable[str | Path], checkpoint: Path = DEFAULT) -> li
             continue
         for header in headers:
             try:
-                answers.append({"file": str(header), **answer(header, model, strip, about)})
+                answers.append({"file": str(header), **answer(header, model, rhythm, about)})
             except EcgnetError as error:
                 answers.append({"file": str(header), "refused": str(error)})
     return answers
 
 
-def answer(header: Path, model: nn.Module, strip: RhythmNet | None, about: dict) -> dict:
-    """Read, denoise and judge one recording; raises EcgnetError for one that cannot be."""
+def answer(header: Path, model: nn.Module, rhythm: RhythmNet | None, about: dict) -> dict:
+    """Read, denoise and classify one recording; raises EcgnetError for one that cannot be."""
     recording = read(header)
     if not LOWEST_HZ <= recording.fs_hz <= HIGHEST_HZ:
-        raise RecordingError(
-            "the sampling rate is out of range", file=header,
-            expected=f"{LOWEST_HZ} to {HIGHEST_HZ} Hz", found=f"{recording.fs_hz:g} Hz",
-            remedy="resample the recording first",
-        )  # fmt: skip
+        expected, found = f"{LOWEST_HZ} to {HIGHEST_HZ} Hz", f"{recording.fs_hz:g} Hz"
+        what = "the sampling rate is out of range"
+        raise RecordingError(what, file=header, expected=expected, found=found)
     signal = standard(recording)
     present = np.ptp(signal, axis=1) > 0
     if not present.any():
         raise RecordingError("every lead is flat", file=header, remedy="look at the recording")
     x = resample(signal, recording.fs_hz, about["config"]["fs_hz"])
     x = denoise(x, about["config"]["fs_hz"], about["denoise"])
-    return assess(x, model, strip, about, present)
+    return assess(x, model, rhythm, about, present)
 
 
 def assess(
     x: np.ndarray,
     model: nn.Module,
-    strip: RhythmNet | None,
+    rhythm: RhythmNet | None,
     about: dict,
     present: np.ndarray | None = None,
 ) -> dict:
     """Return {"abnormal", "classes": {"ARR", ...}, "triage"} of one recording.
 
-    model, strip, about: see `load_networks`. x: (12, T) mV at the network's rate, denoised as
-    about["denoise"] says; present: (12,), False where a lead is missing. The probabilities, those
-    of the classes joint with abnormal and never above it, are calibrated where the checkpoint holds
-    Platt parameters (about["platt"], see `risk.calibrate`). about["triage_cuts"] cut the
+    x: (12, T) mV at the network's rate, denoised as about["denoise"] says. model, rhythm, about:
+    see `load_networks`. present: (12,), False where a lead is missing. The probabilities of the
+    classes are joint with abnormal and never above it. All are calibrated where the checkpoint
+    holds Platt parameters (about["platt"], see `risk.calibrate`); about["triage_cuts"] apply to the
     P(abnormal) that is returned.
     """
-    there = None if present is None else present[None]
-    p, joint = predict_with_strip(model, strip, x[None], there)
-    raw = pd.DataFrame(np.column_stack([p, joint]), columns=["abnormal", *DISEASES])
-    said = apply_platt(raw, about.get("platt", {})).iloc[0].to_dict()
-    abnormal = said.pop("abnormal")
+    present = None if present is None else present[None]
+    p, joint = predict_with_rhythm(model, rhythm, x[None], present)
+    scores = pd.DataFrame(np.column_stack([p, joint]), columns=["abnormal", *DISEASES])
+    classes = apply_platt(scores, about.get("platt", {})).iloc[0].to_dict()
+    abnormal = classes.pop("abnormal")
     triage = triage_level(abnormal, about["triage_cuts"])
-    return {"abnormal": abnormal, "classes": said, "triage": triage}
+    return {"abnormal": abnormal, "classes": classes, "triage": triage}

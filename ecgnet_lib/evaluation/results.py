@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,7 @@ from ecgnet_lib.paths import RESULTS
 def load_result(file: str) -> dict:
     """Return the result in `book/results/<file>`; ConfigError says how to make a missing one.
 
-    A page names the file in full ("denoising.json"): the page is then executed again when the
+    A page names the file in full, with its suffix: the page is then executed again when the
     result changes.
     """
     try:
@@ -28,19 +29,20 @@ def load_result(file: str) -> dict:
         ) from error
 
 
-def ablations(comparison: dict, *names: str) -> dict[str, dict]:
-    """Return the full network and some without a block, in rows for `figures_scores.compared`.
+def ablation(*parts: str, result: dict | None = None) -> dict[str, dict]:
+    """Return the full network and those without a part, in rows for `figures.compared`.
 
-    comparison: the result of that experiment, of which protocol B is taken; names that were not run
-    in it are left out. "full" is the network that saw real recordings only, as those without a
-    block did; ours saw virtual patients as well.
+    parts: "GAT" for the row "no GAT", or a row by its name ("one stage"); those that were not run
+    are left out. A row holds `macro_auc`, `difference_to_full` and `effect`, a sentence's end that
+    says it in words. "full" is the network trained on real recordings only, as the others here.
+    result: comparison.json, of which protocol B is taken.
     """
-    methods = comparison["protocols"]["B"]["methods"]
+    methods = (result or load_result("comparison.json"))["protocols"]["B"]["methods"]
     rows = {"full": methods["real only"]}
-    for name in filter(methods.__contains__, names):
-        rows[name] = methods[name] | {
-            "difference_to_full": methods[name]["difference_to_real only"]
-        }
+    for name in (part if part in methods else f"no {part}" for part in parts):
+        if name in methods:
+            gap = methods[name]["difference_to_real only"]
+            rows[name] = methods[name] | {"difference_to_full": gap, "effect": effect(gap)}
     return rows
 
 
@@ -59,6 +61,22 @@ def effect(difference: dict[str, float]) -> str:
     least, most = sorted((abs(low), abs(high)))
     word = "costs" if high < 0 else "gains"
     return f"{word} {abs(value):.3f} of macro AUC here (95 % interval {least:.3f} to {most:.3f})"
+
+
+def format_interval(row: Mapping, name: str = "value", form: str = ".2f") -> str:
+    """Return `row[name]` with its 95 % interval as text: "0.91 [0.88, 0.94]".
+
+    row: a dictionary or a row of a table, with `name`, and `name_low` and `name_high`, or `low` and
+    `high`. A row that says it is not estimable gives "not estimable"; a value that is missing, for
+    want of a threshold, gives "no threshold".
+    """
+    if not row.get("estimable", True):
+        return "not estimable"
+    if pd.isna(row[name]):
+        return "no threshold"
+    ends = (f"{name}_low", f"{name}_high") if f"{name}_low" in row else ("low", "high")
+    value, low, high = (format(row[key], form) for key in (name, *ends))
+    return f"{value} [{low}, {high}]"
 
 
 def load_predictions(file: str | Path, **where: object) -> pd.DataFrame:

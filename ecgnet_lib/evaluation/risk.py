@@ -1,13 +1,11 @@
-"""Risk: what a probability is worth, and what to do with it. Never a prognosis.
+"""Calibration, triage levels, conformal sets, net benefit, selective prediction. No prognosis.
 
-Everything that is fitted here is fitted on validation data: Platt scaling, the cuts of the triage
-levels, the thresholds of conformal sets. The truth is what a reader saw in the ECG; nobody knows
-what became of the patients.
+Platt scaling, triage cuts and the quantiles of conformal sets are fitted on validation data. The
+truth is a reader's diagnosis from the ECG; the databases do not hold what became of the patients.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -27,10 +25,10 @@ LOW_AT_MOST, HIGH_AT_LEAST = 0.05, 0.9  # shares of abnormal recordings that the
 def platt(truth: np.ndarray, p: np.ndarray) -> tuple[float, float] | None:
     """Return slope and intercept of Platt scaling; None with too few positives or negatives.
 
-    calibrated = sigmoid(slope * logit(p) + intercept), the likeliest for the validation data.
-    truth: (N,) in {0, 1}; p: (N,). As Platt (1999) we aim at (n + 1) / (n + 2) for the n
-    positives, and at 1 / (n + 2) for the n negatives, so that data which the network separates
-    perfectly do not ask for an infinite slope. Too few: under MIN_POSITIVES of either kind.
+    calibrated = sigmoid(slope * logit(p) + intercept), by maximum likelihood on validation data.
+    truth: (N,) in {0, 1}; p: (N,). As in Platt (1999) the targets are (n + 1) / (n + 2) for the n
+    positives and 1 / (n + 2) for the n negatives, so that the slope stays finite where the network
+    separates perfectly. Too few: under MIN_POSITIVES of either kind.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -40,7 +38,7 @@ def platt(truth: np.ndarray, p: np.ndarray) -> tuple[float, float] | None:
         return None
     target = np.where(y, (n_positive + 1) / (n_positive + 2), 1 / (n_negative + 2))
     x = _logit(p)
-    # scikit-learn knows no soft targets: each row counts as both, weighted by its target
+    # scikit-learn has no soft targets: each row counts as both classes, weighted by its target
     model = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(
         np.tile(x, 2)[:, None], np.repeat([1, 0], len(x)), np.concatenate([target, 1 - target])
     )
@@ -96,10 +94,10 @@ def ece(truth: np.ndarray, p: np.ndarray, bins: int = BINS) -> float:
 def noise_floor(
     p: np.ndarray, bins: int = BINS, draws: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """Return mean and 97.5 % point of the ECE that a perfectly calibrated network would have.
+    """Return mean and 97.5 % point of the ECE of a perfectly calibrated network.
 
-    It gives the same probabilities p (N,), and the truth is drawn from them again and again. An ECE
-    below the second number is no evidence of bad calibration.
+    Its probabilities are p (N,), and the truth is drawn from them `draws` times. An ECE below the
+    second number is no evidence of bad calibration.
     """
     p, rng = np.asarray(p, dtype=float), np.random.default_rng(seed)
     errors = [ece(rng.random(len(p)) < p, p, bins) for _ in range(draws)]
@@ -152,9 +150,10 @@ def observed_rates(
     for name in order:
         n, positives = int((groups == name).sum()), int(truth[groups == name].sum())
         low, high = wilson(positives, n)
-        rows[name] = {"n": n, "share": n / len(truth), "positives": positives,
-                      "rate": positives / n if n else np.nan, "low": low, "high": high}  # fmt: skip
-    return pd.DataFrame.from_dict(rows, orient="index")
+        rate, share = positives / n if n else np.nan, n / len(truth)
+        rows[name] = (n, share, positives, rate, low, high)
+    columns = ["n", "share", "positives", "rate", "low", "high"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
 def conformal_sets(
@@ -162,45 +161,26 @@ def conformal_sets(
 ) -> np.ndarray:
     """Return for each p (N,) which answers its set holds, (N, 2) bool: normal, abnormal.
 
-    Split conformal prediction by MAPIE with the score 1 - P(true class): an answer is in the set
-    when its score is not above the ceil((n + 1)(1 - alpha))-th smallest of the n validation scores
-    (truth, p_val: both (n,)). The set holds the truth with chance 1 - alpha or more, if validation
-    and test are exchangeable. by_class: each answer is compared with the validation recordings of
-    its own class alone, so that the promise holds for each class (Vovk 2013). Raises SignalError
-    with fewer than MIN_POSITIVES validation recordings of a class.
+    Split conformal prediction with the score 1 - P(answer): an answer is in the set when its score
+    is at most the ceil((n + 1)(1 - alpha))-th smallest score of the truth among the n validation
+    recordings (truth, p_val: both (n,)), infinity when there is none. The set holds the truth with
+    chance 1 - alpha or more, if validation and test are exchangeable. by_class: the quantile of an
+    answer is that of the validation recordings of its own class, so that the promise holds for each
+    class (Vovk 2013). Raises SignalError with fewer than MIN_POSITIVES recordings of a class.
     """
-    from mapie.classification import SplitConformalClassifier
-    from sklearn.base import BaseEstimator, ClassifierMixin
-
-    class Network(ClassifierMixin, BaseEstimator):
-        """Hands probabilities that are there already to MAPIE."""
-
-        classes_ = np.array([0, 1])
-
-        def predict_proba(self, x: np.ndarray) -> np.ndarray:
-            return np.hstack([1 - x, x])
-
-        def predict(self, x: np.ndarray) -> np.ndarray:
-            return (x[:, 0] >= 0.5).astype(int)
-
-    y, x_val, x = np.asarray(truth, int), np.asarray(p_val, float), np.asarray(p, float)
-    if np.bincount(y, minlength=2).min() < MIN_POSITIVES:
-        raise SignalError(
-            "too few validation recordings for conformal sets",
-            expected=f"at least {MIN_POSITIVES} normal and {MIN_POSITIVES} abnormal",
-            found=np.bincount(y, minlength=2).tolist(),
-        )
-
-    def sets_from(rows: np.ndarray) -> np.ndarray:
-        mapie = SplitConformalClassifier(Network(), confidence_level=1 - alpha)
-        with warnings.catch_warnings():  # one class alone is what by_class wants
-            warnings.filterwarnings("ignore", message=".*conformalization dataset has less labels")
-            mapie.conformalize(x_val[rows, None], y[rows])
-        return mapie.predict_set(x[:, None])[1][..., 0]
-
-    if not by_class:
-        return sets_from(np.ones(len(y), dtype=bool))
-    return np.column_stack([sets_from(y == k)[:, k] for k in (0, 1)])
+    y, counts = np.asarray(truth, int), np.bincount(np.asarray(truth, int), minlength=2)
+    if counts.min() < MIN_POSITIVES:
+        expected = f"at least {MIN_POSITIVES} normal and {MIN_POSITIVES} abnormal"
+        what = "too few validation recordings for conformal sets"
+        raise SignalError(what, expected=expected, found=counts.tolist())
+    p_val, p, sets = np.asarray(p_val, float), np.asarray(p, float), []
+    of_truth = np.where(y == 1, 1 - p_val, p_val)
+    for answer, score in enumerate((p, 1 - p)):
+        known = np.sort(of_truth[y == answer] if by_class else of_truth)
+        rank = int(np.ceil((len(known) + 1) * (1 - alpha)))
+        limit = known[rank - 1] if rank <= len(known) else np.inf
+        sets.append(score <= limit + CLIP / 100)  # 1 - p is rounded: equal scores stay equal
+    return np.column_stack(sets)
 
 
 def decision_curve(truth: np.ndarray, p: np.ndarray, thresholds: np.ndarray) -> pd.DataFrame:
@@ -223,17 +203,17 @@ def decision_curve(truth: np.ndarray, p: np.ndarray, thresholds: np.ndarray) -> 
 def abstention(
     truth: np.ndarray, p: np.ndarray, counts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the share answered and the F1 among the answered, both (R, K), most sure first.
+    """Return the share answered and the F1 among the answered, both (R, K), by falling confidence.
 
-    The network answers "abnormal" where p >= 0.5 and is the surer the further p is from 0.5; the K
-    columns are its K distinct degrees of sureness. truth, p: (N,), calibrated; counts: (R, N), how
-    often each recording counts: ones, or `evaluate.patient_resamples`. F1 is NaN as long as there
-    is neither an abnormal recording nor an alarm.
+    The network answers "abnormal" where p >= 0.5; its confidence is |p - 0.5|, of which the K
+    columns are the distinct values. truth, p: (N,), calibrated; counts: (R, N), how often each
+    recording counts: ones, or `metrics.patient_resamples`. F1 is NaN as long as there is neither an
+    abnormal recording nor an alarm.
     """
     y, p = np.asarray(truth, bool), np.asarray(p, float)
-    sure = np.abs(p - 0.5)
-    order = np.argsort(-sure, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(sure[order]) != 0, True))  # ends of runs of ties
+    confidence = np.abs(p - 0.5)
+    order = np.argsort(-confidence, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(confidence[order]) != 0, True))  # ends of runs of ties
 
     def so_far(which: np.ndarray) -> np.ndarray:
         return (counts * which)[:, order].cumsum(1)[:, last]

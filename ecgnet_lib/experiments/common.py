@@ -20,7 +20,7 @@ from ecgnet_lib.evaluation.metrics import (
 )
 from ecgnet_lib.network.ecgnet import FoundationalECGNet
 from ecgnet_lib.network.inference import Signals
-from ecgnet_lib.network.rhythm import STRIP_S, RhythmNet, predict_with_strip
+from ecgnet_lib.network.rhythm import RHYTHM_S, RhythmNet, predict_with_rhythm
 from ecgnet_lib.training.loop import TrainConfig
 
 NAMES = ["abnormal", *DISEASES]
@@ -28,7 +28,7 @@ DENOISING = "gated"
 RESAMPLES = 2000
 CONFIG = TrainConfig(crops=24_000)  # what a network sees of real recordings
 TAUGHT = TrainConfig(crops=60_000)  # with a teacher: beliefs are not so soon learned by heart
-STRIP_CONFIG = TrainConfig(crops=24_000, crop_s=STRIP_S, learning_rate=2e-3)  # of the rhythm strip
+STRIP_CONFIG = TrainConfig(crops=24_000, crop_s=RHYTHM_S, learning_rate=2e-3)  # of the rhythm strip
 
 
 def official_ptbxl() -> tuple[datasets.Dataset, pd.DataFrame, Split]:
@@ -48,7 +48,7 @@ def scores_of(
     strip: RhythmNet | None = None,
 ) -> pd.DataFrame:
     """Return the probabilities (N, 6) of NAMES for some rows, indexed by recording."""
-    scores = np.column_stack(predict_with_strip(model, strip, signals, rows=rows))
+    scores = np.column_stack(predict_with_rhythm(model, strip, signals, rows=rows))
     return pd.DataFrame(scores, index=table.index[rows], columns=NAMES)
 
 

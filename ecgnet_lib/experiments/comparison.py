@@ -38,7 +38,7 @@ from ecgnet_lib.network.baselines import NETWORKS
 from ecgnet_lib.network.checkpoint import VIRTUAL, VIRTUAL_STRIP, load_checkpoint
 from ecgnet_lib.network.ecgnet import FoundationalECGNet, ModelConfig, count_parameters
 from ecgnet_lib.network.rhythm import RhythmNet
-from ecgnet_lib.training.distillation import measurements, teach
+from ecgnet_lib.training.distillation import features_of_all, out_of_bag_soft_labels
 from ecgnet_lib.training.loop import Labels, TrainConfig, fit, predict_crops
 
 DATABASES = ("ptbxl", "ludb", "challenge-2021")
@@ -57,7 +57,7 @@ class Method:
     peer: type | None = None  # a classifier that is none
     denoising: str = DENOISING
     virtual: bool = False  # trained on virtual patients first
-    taught: bool = False  # by a forest too, see `teacher.py`
+    taught: bool = False  # by a forest too, see `distillation.py`
     config: TrainConfig = CONFIG
 
 
@@ -114,8 +114,8 @@ class Pool:
 
     @cached_property
     def features(self) -> np.ndarray:
-        """The hand-made features (N, F) that a teacher measures."""
-        return measurements(self.signals[DENOISING])
+        """The hand-crafted features (N, F), for soft labels."""
+        return features_of_all(self.signals[DENOISING])
 
 
 def pool(databases: tuple[str, ...] = DATABASES) -> Pool:
@@ -150,9 +150,11 @@ def train_and_score(data: Pool, method: Method, split: Split, seed: int) -> dict
     else:
         crops = max(method.config.crops, PASSES * len(split.train))
         config = replace(method.config, seed=seed, crops=crops)
-        teacher = teach(data.features, labels, split.train, seed) if method.taught else None
+        soft = None
+        if method.taught:
+            soft = out_of_bag_soft_labels(data.features, labels, split.train, seed)
         model, _ = fit(
-            signals, labels, split.train, split.val, method.make, config, start, teacher=teacher
+            signals, labels, split.train, split.val, method.make, config, start, soft_labels=soft
         )
         scores = {
             side: np.column_stack(predict_crops(model, x, config.crop_s))

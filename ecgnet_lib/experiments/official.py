@@ -36,7 +36,7 @@ from ecgnet_lib.network.checkpoint import (
 )
 from ecgnet_lib.network.ecgnet import FoundationalECGNet
 from ecgnet_lib.network.rhythm import RhythmNet
-from ecgnet_lib.training.distillation import measurements, teach
+from ecgnet_lib.training.distillation import features_of_all, out_of_bag_soft_labels
 from ecgnet_lib.training.loop import Labels, TrainConfig, fit
 
 
@@ -50,14 +50,20 @@ def default() -> dict:
     data, table, split = official_ptbxl()
     start, virtual = load_checkpoint(VIRTUAL)
     signals, labels = denoised_archive(data, DENOISING), Labels.of(table)  # memory stays flat
-    teacher = teach(measurements(signals), labels, split.train)
+    soft_labels = out_of_bag_soft_labels(features_of_all(signals), labels, split.train)
     model, history = fit(
-        signals, labels, split.train, split.val, config=TAUGHT, initial=start, teacher=teacher
+        signals,
+        labels,
+        split.train,
+        split.val,
+        config=TAUGHT,
+        initial=start,
+        soft_labels=soft_labels,
     )
     strip_start, strip_virtual = load_checkpoint(VIRTUAL_STRIP)
     strip, _ = fit(
         signals, labels, split.train, split.val, RhythmNet, STRIP_CONFIG, strip_start,
-        teacher=teacher,
+        soft_labels=soft_labels,
     )  # fmt: skip
     strip_said = about("default", data, split, STRIP_CONFIG) | {
         "denoise": DENOISING,

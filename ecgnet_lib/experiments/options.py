@@ -32,7 +32,7 @@ from ecgnet_lib.experiments.out_of_fold import resamples, write_predictions
 from ecgnet_lib.network.checkpoint import VIRTUAL, VIRTUAL_STRIP, load_checkpoint
 from ecgnet_lib.network.ecgnet import FoundationalECGNet
 from ecgnet_lib.network.rhythm import ARR, RhythmNet
-from ecgnet_lib.training.distillation import measurements, teach
+from ecgnet_lib.training.distillation import features_of_all, out_of_bag_soft_labels
 from ecgnet_lib.training.loop import Labels, TrainConfig, fit, predict_crops
 from ecgnet_lib.training.pretraining import pretrain
 
@@ -81,7 +81,7 @@ def options() -> dict:
         name: load_checkpoint(path)[1]["weights_sha256"]
         for name, path in (("virtual", VIRTUAL), ("virtual strip", VIRTUAL_STRIP))
     }
-    beliefs = teach(measurements(signals), labels, train)
+    soft_labels = out_of_bag_soft_labels(features_of_all(signals), labels, train)
 
     def score(option: Option, seed: int) -> dict[str, np.ndarray]:
         config, start, began = replace(option.config, seed=seed), None, time.perf_counter()
@@ -92,8 +92,8 @@ def options() -> dict:
             make, (start, _) = RhythmNet, load_checkpoint(VIRTUAL_STRIP)
         elif option.start == "masked":
             start, _ = pretrain(signals, train, config=config)
-        teacher = beliefs if option.taught else None
-        model, _ = fit(signals, labels, train, val, make, config, start, teacher=teacher)
+        soft = soft_labels if option.taught else None
+        model, _ = fit(signals, labels, train, val, make, config, start, soft_labels=soft)
         scores = np.column_stack(predict_crops(model, signals, config.crop_s, rows=val))
         return {"scores": scores, "seconds": np.array(time.perf_counter() - began)}
 

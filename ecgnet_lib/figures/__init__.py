@@ -1,7 +1,8 @@
 """The figures of the pages: ECG paper, statistics, networks (all pages).
 
-ECGs on calibrated paper are in `ecg`, colours and the size of the page in `style`; the other
-modules are named after what they draw. Importing this room sets the style of the book.
+ECGs on calibrated paper are in `ecg`, scores and their intervals in `scores`, the inside of the
+network in `network`, wavelets, graphs and learning curves in `method`. Importing this room sets the
+style of the book for every matplotlib figure; `show` puts one on a page and closes it.
 """
 
 import lazy_loader as lazy
@@ -13,32 +14,27 @@ mpl.rcParams.update(STYLE)
 
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
-    [
-        "cover",
-        "ecg",
-        "explain",
-        "leakage",
-        "method",
-        "network",
-        "risk",
-        "scores",
-        "style",
-        "viewer",
-    ],
+    ["ecg", "method", "network", "scores", "style", "viewer"],
     {
-        "ecg": ["ecg_paper", "ecg_strip", "label_lead"],
-        "explain": ["cascade_curves", "deletion_curves", "ecg_heat", "intervals"],
-        "leakage": ["ladder"],
+        "ecg": ["ecg_heat", "ecg_paper", "ecg_strip", "label_lead"],
         "method": ["lead_graph", "scalogram", "spectrum", "token_attention", "training_curves"],
-        "network": ["Stage", "gates", "journey", "listening", "patches"],
-        "risk": ["calibration_errors", "coverages", "level_rates", "net_benefit", "selective_f1"],
+        "network": ["Stage", "gates", "journey", "patches", "token_attention_arcs"],
         "scores": [
+            "MAP_LOOKS",
+            "METRICS",
+            "bars",
+            "calibration_errors",
+            "cascade_curves",
             "class_counts",
             "compared",
             "confusion_matrix",
-            "per_class_metrics",
+            "deletion_curves",
+            "f1_by_protocol",
+            "net_benefit",
             "ranking_curves",
             "reliability",
+            "selective_f1",
+            "whiskers",
         ],
         "style": ["CLASS_COLOURS", "HEAT", "INK", "PALETTE", "WAVES", "show"],
         "viewer": ["Viewer"],

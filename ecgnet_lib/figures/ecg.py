@@ -1,8 +1,7 @@
-"""Pictures of ECGs: the 12-lead printout and the strip, on ECG paper.
+"""Figures of ECGs: the 12-lead printout, a few leads as a strip, heat on leads; on ECG paper.
 
 Each function returns a matplotlib Figure whose label, `fig.get_label()`, is its alternative text,
-written from the numbers that it draws. `show(fig)` puts picture and text on a page.
-`figures_method` draws what the network does, `figures_scores` how well it does.
+written from the numbers that it draws. `show(fig)` puts figure and text on a page.
 
 ECG paper follows Kligfield et al. (2007): 25 mm/s and 10 mm/mV, so 1 s is as wide as 2.5 mV is
 high; small squares of 1 mm are 0.04 s by 0.1 mV, large squares of 5 mm are 0.2 s by 0.5 mV.
@@ -14,19 +13,30 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from ecgnet_lib.datasets.records import LEADS
 from ecgnet_lib.errors import SignalError
-from ecgnet_lib.figures.style import HEAT, INK, LAYERS, PURPLE, WAVES, WIDTH_IN, named, show, style
-
-__all__ = ["ecg_paper", "ecg_strip", "show", "style"]
+from ecgnet_lib.figures.style import (
+    BLUE,
+    HEAT,
+    INK,
+    LAYERS,
+    PURPLE,
+    VERMILION,
+    WAVES,
+    WIDTH_IN,
+    described,
+)
 
 PAPER, MINOR, MAJOR = "#fffafa", "#f7dede", "#edb9b9"
 GRID = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6"))
 RHYTHM = "II"
 LIMIT_S = 30.0  # a longer strip cannot be read in a column
+FOR_AND_AGAINST = LinearSegmentedColormap.from_list("for", [BLUE, "white", VERMILION])
 
 
 def checked(signal: np.ndarray, leads: Sequence[str], what: str = "signal") -> np.ndarray:
@@ -98,20 +108,26 @@ def label_lead(ax: Axes, x: float, y: float, lead: str) -> None:
 
 def calibrate(ax: Axes, x: float, base: float) -> None:
     """Draw the calibration pulse: 1 mV for 0.2 s."""
-    ax.plot(x + np.array([0, 0.04, 0.04, 0.24, 0.24, 0.28]), base + np.array([0, 0, 1, 1, 0, 0]),
-            color=INK, linewidth=0.9)  # fmt: skip
+    seconds, mv = np.array([0, 0.04, 0.04, 0.24, 0.24, 0.28]), np.array([0, 0, 1, 1, 0, 0])
+    ax.plot(x + seconds, base + mv, color=INK, linewidth=0.9)
 
 
 def shade(ax: Axes, marks: Mapping[str, Sequence[tuple[float, float]]], y: tuple) -> None:
     """Shade intervals in seconds between two heights, one colour a wave."""
     for wave, spans in marks.items():
         for start, stop in spans:
-            ax.fill_between([start, stop], *y, color=WAVES.get(wave, PURPLE), alpha=0.35,
-                            linewidth=0, zorder=1.5, label=wave)  # fmt: skip
+            look = {"color": WAVES.get(wave, PURPLE), "alpha": 0.35, "linewidth": 0}
+            ax.fill_between([start, stop], *y, zorder=1.5, label=wave, **look)
 
 
-def draw_all(ax: Axes, layers: Mapping[str, np.ndarray], row: int, base: float,
-             fs_hz: float, window_s: tuple[float, float]) -> None:  # fmt: skip
+def draw_all(
+    ax: Axes,
+    layers: Mapping[str, np.ndarray],
+    row: int,
+    base: float,
+    fs_hz: float,
+    window_s: tuple[float, float],
+) -> None:
     """Draw row `row` of each named layer over a window; the first is ink, or grey below others."""
     part = slice(round(window_s[0] * fs_hz), round(window_s[1] * fs_hz) + 1)
     inks = [INK] if len(layers) == 1 else LAYERS
@@ -126,11 +142,10 @@ def legend(ax: Axes) -> None:
     """Name layers and waves above the paper, once each."""
     handles = dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
     if handles:
-        ax.legend(handles.values(), handles, loc="lower right", bbox_to_anchor=(1, 1),
-                  borderpad=0.1, ncols=len(handles), handlelength=1.6)  # fmt: skip
+        place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": len(handles)}
+        ax.legend(handles.values(), handles, borderpad=0.1, handlelength=1.6, **place)
 
 
-@style()
 def ecg_paper(
     signal: np.ndarray,
     fs_hz: float,
@@ -175,16 +190,15 @@ def ecg_paper(
     ax.xaxis.set_major_formatter(FuncFormatter(whole_seconds(seconds)))
     legend(ax)
     what = f"12-lead ECG on paper, {seconds:g} s at {fs_hz:g} Hz, 25 mm/s and 10 mm/mV. "
-    words = what + extremes(layers[name][:, :shown], leads) + told(layers, marks)
-    fig.set_label(named(title, words))
-    return fig
+    alt = what + extremes(layers[name][:, :shown], leads) + layers_and_marks(layers, marks)
+    return described(fig, title, alt)
 
 
-def told(layers: Mapping[str, np.ndarray], marks: Mapping | None) -> str:
+def layers_and_marks(layers: Mapping[str, np.ndarray], marks: Mapping | None) -> str:
     """Say in words what is drawn over the first layer, and where the first marks are."""
     over = [*layers][1:]
-    first = [f"{wave} from {start:.2f} to {stop:.2f} s"
-             for wave, spans in (marks or {}).items() for start, stop in spans[:1]]  # fmt: skip
+    spans = ((wave, *span) for wave, found in (marks or {}).items() for span in found[:1])
+    first = [f"{wave} from {start:.2f} to {stop:.2f} s" for wave, start, stop in spans]
     return (f" Drawn over it: {', '.join(over)}." if over else "") + (
         f" Marked: {', '.join(first)}." if first else ""
     )
@@ -206,7 +220,6 @@ def whole_seconds(seconds: float):
     return write
 
 
-@style()
 def ecg_strip(
     signal: np.ndarray,
     fs_hz: float,
@@ -229,8 +242,12 @@ def ecg_strip(
     layers |= {key: checked(value, leads, key) for key, value in (overlay or {}).items()}
     seconds = layers[name].shape[1] / fs_hz
     if seconds > LIMIT_S:
-        raise SignalError("the strip is too long to read", expected=f"at most {LIMIT_S:g} s",
-                          found=f"{seconds:g} s", remedy="cut out a part")  # fmt: skip
+        raise SignalError(
+            "the strip is too long to read",
+            expected=f"at most {LIMIT_S:g} s",
+            found=f"{seconds:g} s",
+            remedy="cut out a part",
+        )
     every = np.concatenate(list(layers.values()), axis=1)[:, None]  # (L, 1, T of all layers)
     base, bottom, top = stack(every, room_mv=0.8 if heat is not None else 0.4, least_mv=1.5)
     fig, ax = paper((-0.4, np.ceil(seconds * 5) / 5 + 0.2), (bottom, top), title)
@@ -242,32 +259,93 @@ def ecg_strip(
             shade(ax, marks, (base[row] - 0.4, top_of(every[row], base[row])))
     hottest = ""
     if heat is not None:
-        hottest = heat_bands(fig, ax, heat, base, every, seconds, heat_name)
+        mesh, at_s = heat_bands(ax, heat, base, every[:, 0], seconds)
+        heat_bar(fig, ax, mesh, f"{heat_name} (0 to 1)", [0, 1])
+        hottest = f" {heat_name.capitalize()} is highest at {at_s:.1f} s."
     ax.xaxis.set_major_formatter(FuncFormatter(whole_seconds(seconds)))
     legend(ax)
     what = f"ECG strip of {', '.join(leads)}, {seconds:g} s at {fs_hz:g} Hz. "
-    words = what + extremes(layers[name], leads) + told(layers, marks) + hottest
-    fig.set_label(named(title, words))
-    return fig
+    alt = what + extremes(layers[name], leads) + layers_and_marks(layers, marks) + hottest
+    return described(fig, title, alt)
 
 
-def heat_bands(fig: Figure, ax: Axes, heat: np.ndarray, base: np.ndarray,
-               rows: np.ndarray, seconds: float, name: str) -> str:  # fmt: skip
-    """Draw a band of heat below each row with one colour bar; return what it says in words."""
+def heat_bands(
+    ax: Axes, heat: np.ndarray, base: np.ndarray, rows: np.ndarray, seconds: float
+) -> tuple[QuadMesh, float]:
+    """Draw a band of heat below each row (L, T); return it, and when in s heat is highest."""
     heat = np.atleast_2d(np.asarray(heat, dtype=float))
     if heat.ndim != 2 or len(heat) not in (1, len(base)):
-        raise SignalError("the heat cannot be drawn", expected=f"(P,) or ({len(base)}, P)",
-                          found=heat.shape)  # fmt: skip
+        raise SignalError(
+            "the heat cannot be drawn", expected=f"(P,) or ({len(base)}, P)", found=heat.shape
+        )
     edges = np.linspace(0, seconds, heat.shape[1] + 1)
     for row, height in enumerate(base):
         y = height + max(float(np.nanmin(rows[row], initial=0.0)), -3.0) - np.array([0.35, 0.15])
         mesh = ax.pcolormesh(edges, y, heat[row % len(heat)][None], cmap=HEAT, vmin=0, vmax=1)
+    return mesh, (int(np.nanargmax(heat.max(axis=0))) + 0.5) * seconds / heat.shape[1]
+
+
+def heat_bar(fig: Figure, ax: Axes, mesh: QuadMesh, label: str, ticks: Sequence[int]) -> None:
+    """Draw a colour bar below the paper, right of the label of time."""
     width, height = fig.get_size_inches()
     bar = fig.add_axes((1 - 1.75 / width, 0.2 / height, 1.65 / width, 0.09 / height))
-    fig.colorbar(mesh, cax=bar, orientation="horizontal", ticks=[0, 1])
+    fig.colorbar(mesh, cax=bar, orientation="horizontal", ticks=ticks)
+    bar.set_xlim(ticks[0], ticks[-1])
     bar.tick_params(length=0, pad=1, labelsize=8)
-    bar.set_ylabel(f"{name} (0 to 1)", rotation=0, ha="right", va="center", fontsize=8.5)
+    bar.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8.5)
     ax.xaxis.set_label_coords(0.0, -0.24 / (height * ax.get_position().height))
     ax.xaxis.label.set_horizontalalignment("left")
-    step = int(np.nanargmax(heat.max(axis=0)))
-    return f" {name.capitalize()} is highest at {(step + 0.5) * seconds / heat.shape[1]:.1f} s."
+
+
+def ecg_heat(
+    signal: np.ndarray,
+    fs_hz: float,
+    heat: np.ndarray,
+    *,
+    title: str = "",
+    heat_name: str = "attention",
+) -> Figure:
+    """Draw the same seconds of all 12 leads on ECG paper, three rows of four, heat behind them.
+
+    signal: (12, T) mV, up to about 3 s; heat: (12, P), P equal steps of the strip. A map without
+    negative values is stretched from its lowest (white) to its highest value (orange); a signed
+    one is divided by its largest absolute value: orange speaks for, blue against. Raises
+    SignalError when a shape does not fit.
+    """
+    signal, heat = checked(signal, LEADS), checked(heat, LEADS, "heat")
+    signed = heat.min() < 0
+    low = 0.0 if signed else heat.min()
+    shades = (heat - low) / max(np.abs(heat - low).max(), 1e-12)
+    seconds = signal.shape[1] / fs_hz
+    lines = [[LEADS.index(lead) for lead in line] for line in GRID]
+    base, bottom, top = stack(np.stack([signal[line] for line in lines]), 0.5, 2.0)
+    fig, ax = paper((-0.4, 4 * seconds + 0.2), (bottom, top), title)
+    for line, height in zip(lines, base, strict=True):
+        calibrate(ax, -0.34, height)
+        for column, row in enumerate(line):
+            start = column * seconds
+            edges = np.linspace(start, start + seconds, heat.shape[1] + 1)
+            span = height + np.array([min(signal[line].min(), -0.3), max(signal[line].max(), 0.5)])
+            look = {"cmap": FOR_AND_AGAINST, "vmin": -1, "vmax": 1, "alpha": 0.75, "linewidth": 0}
+            look |= {"zorder": 1.2, "rasterized": True}
+            mesh = ax.pcolormesh(edges, span.clip(bottom, top), shades[row][None], **look)
+            times = start + np.arange(signal.shape[1]) / fs_hz
+            ax.plot(times, height + signal[row], color=INK, linewidth=0.8, zorder=3)
+            begins = signal[row, : round(0.5 * fs_hz)]
+            label_lead(ax, start + 0.04, top_of(begins, height), LEADS[row])
+            if column:
+                ax.plot([start] * 2, span, color=INK, linewidth=0.6)
+    ax.set_xticks([])
+    ax.set_xlabel(f"the same {seconds:g} s of every lead; 25 mm/s, 10 mm/mV", labelpad=4)
+    heat_bar(fig, ax, mesh, heat_name, [-1, 0, 1] if signed else [0, 1])
+    lead, step = np.unravel_index(heat.argmax(), heat.shape)
+    at = (step + 0.5) * seconds / heat.shape[1]
+    what = f"{heat_name} on {seconds:g} s of the 12 leads. It is highest in {LEADS[lead]} at "
+    return described(fig, title, f"{what}{at:.2f} s; {share_text(heat)}.")
+
+
+def share_text(heat: np.ndarray) -> str:
+    """Say how unevenly a map is spread: what the highest tenth of it holds."""
+    marked = np.sort(np.clip(heat, 0, None).ravel())[::-1]
+    tenth = marked[: max(1, round(len(marked) / 10))].sum() / max(marked.sum(), 1e-12)
+    return f"its highest tenth holds {tenth:.0%} of what it marks"

@@ -1,6 +1,6 @@
-"""Pictures of the method: spectra, scalograms, lead graphs, attention maps, training curves.
+"""Figures of the method: spectra, scalograms, lead graphs, attention maps, training curves.
 
-As in `figures`, each function returns a Figure whose label is its alternative text.
+Each function returns a Figure whose label is its alternative text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,16 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ecgnet_lib.datasets.records import LEADS
 from ecgnet_lib.errors import ConfigError, SignalError
-from ecgnet_lib.figures.style import BLUE, HEAT, INK, SKY, VERMILION, WIDTH_IN, named, style
+from ecgnet_lib.figures.style import (
+    BLUE,
+    GREY,
+    HEAT,
+    INK,
+    VERMILION,
+    WIDTH_IN,
+    described,
+    titled,
+)
 
 # Direction in which each limb lead looks, degrees clockwise from the patient's left; aVR is drawn
 # as -aVR, its opposite, which closes the gap between I and II (Cabrera's order).
@@ -51,106 +60,102 @@ def plain(value: float, _position: int) -> str:
     return f"{value:g}"
 
 
-@style()
-def spectrum(signals: Mapping[str, np.ndarray], fs_hz: float, *, title: str = "",
-             band_hz: tuple[float, float] | None = None) -> Figure:  # fmt: skip
-    """Draw Welch power spectra of signals (T,) in mV by name; shade a pass band if given."""
+def spectrum(signals: Mapping[str, np.ndarray], fs_hz: float, *, title: str = "") -> Figure:
+    """Draw Welch power spectra of signals (T,) in mV by name."""
     from scipy.signal import welch
 
     fig = Figure(figsize=(WIDTH_IN, 2.9), layout="constrained")
     ax = fig.subplots()
-    told = []
+    alt = []
     for name, x in signals.items():
         freqs, power = welch(np.asarray(x, dtype=float), fs_hz, nperseg=min(len(x), int(4 * fs_hz)))
         ax.loglog(freqs[1:], power[1:], label=name)
         half = freqs[1:][np.searchsorted(np.cumsum(power[1:]), power[1:].sum() / 2)]
-        told.append(f"{name}: half of the power lies below {half:.1f} Hz")
-    if band_hz:
-        ax.axvspan(*band_hz, color=SKY, alpha=0.18, linewidth=0)
-        told.append(f"the shaded pass band is {band_hz[0]:g} to {band_hz[1]:g} Hz")
-    ax.set(xlabel="frequency (Hz)", ylabel="power (mV²/Hz)", title=title)
+        alt.append(f"{name}: half of the power lies below {half:.1f} Hz")
+    ax.set(xlabel="frequency (Hz)", ylabel="power (mV²/Hz)")
     ax.xaxis.set_major_formatter(FuncFormatter(plain))
     ax.grid(which="major")
     ax.legend()
-    fig.set_label(named(title, f"power spectrum. {'; '.join(told)}."))
-    return fig
+    return titled(fig, title, f"power spectrum. {'; '.join(alt)}.")
 
 
-@style()
-def scalogram(power: np.ndarray, freqs_hz: np.ndarray, times_s: np.ndarray,
-              signal: np.ndarray | None = None, *, title: str = "") -> Figure:  # fmt: skip
+def scalogram(
+    power: np.ndarray,
+    freqs_hz: np.ndarray,
+    times_s: np.ndarray,
+    signal: np.ndarray,
+    *,
+    title: str = "",
+) -> Figure:
     """Draw wavelet power (S, T) in mV² over frequency (S,) and time (T,), the signal (T,) above.
 
     Colour shows decibels below the maximum. Raises SignalError when the shapes do not fit.
     """
     power, freqs_hz, times_s = (np.asarray(a, dtype=float) for a in (power, freqs_hz, times_s))
     if power.shape != (len(freqs_hz), len(times_s)):
-        raise SignalError("the scalogram cannot be drawn", found=power.shape,
-                          expected=(len(freqs_hz), len(times_s)))  # fmt: skip
-    with_signal = signal is not None
-    fig = Figure(figsize=(WIDTH_IN, 3.8 if with_signal else 2.9), layout="constrained")
-    *above, ax = fig.subplots(1 + with_signal, 1, sharex=True, squeeze=False,
-                              height_ratios=(1, 2.6) if with_signal else None)[:, 0]  # fmt: skip
-    for top in above:
-        top.plot(times_s, np.asarray(signal), color=INK, linewidth=0.9)
-        top.set(ylabel="amplitude (mV)")
+        shape = (len(freqs_hz), len(times_s))
+        raise SignalError("the scalogram cannot be drawn", expected=shape, found=power.shape)
+    fig = Figure(figsize=(WIDTH_IN, 3.8), layout="constrained")
+    above, ax = fig.subplots(2, 1, sharex=True, height_ratios=(1, 2.6))
+    above.plot(times_s, np.asarray(signal), color=INK, linewidth=0.9)
+    above.set_ylabel("amplitude (mV)")
     decibel = 10 * np.log10(np.maximum(power / power.max(), 1e-12))
     mesh = ax.pcolormesh(times_s, freqs_hz, decibel, cmap=HEAT, vmin=-40, vmax=0, shading="nearest")
     ax.set(yscale="log", xlabel="time (s)", ylabel="frequency (Hz)")
     ax.yaxis.set_major_formatter(FuncFormatter(plain))
     fig.colorbar(mesh, ax=ax, label="power (dB below max.)", pad=0.01)
-    (*above, ax)[0].set_title(title)
     row, column = np.unravel_index(power.argmax(), power.shape)
-    fig.set_label(named(title, (
+    alt = (
         f"scalogram of {times_s[-1] - times_s[0]:.1f} s between {freqs_hz.min():.2g} and "
         f"{freqs_hz.max():.3g} Hz. Power is highest at {freqs_hz[row]:.1f} Hz, "
         f"{times_s[column]:.2f} s."
-    )))  # fmt: skip
-    return fig
+    )
+    return titled(fig, title, alt)
 
 
 def attention_of(weights: np.ndarray, size: int | None = None) -> np.ndarray:
     """Return the weights as a square float array, NaN-free; raise SignalError otherwise."""
     array = np.asarray(weights, dtype=float)
     if array.ndim != 2 or array.shape[0] != array.shape[1] or len(array) != (size or len(array)):
-        raise SignalError("the attention cannot be drawn", found=array.shape,
-                          expected=(size or "P", size or "P"))  # fmt: skip
+        square = (size or "P", size or "P")
+        raise SignalError("the attention cannot be drawn", expected=square, found=array.shape)
     return array
 
 
 def strongest(weights: np.ndarray, leads: Sequence[str]) -> str:
-    """Say which lead listens most to which other lead."""
+    """Say which lead attends most to which other lead."""
     others = np.where(np.eye(len(weights), dtype=bool), -np.inf, weights)
     to, source = np.unravel_index(others.argmax(), others.shape)
-    return f"{leads[to]} listens most to {leads[source]} (weight {others[to, source]:.2f})"
+    return f"{leads[to]} attends most to {leads[source]} (weight {others[to, source]:.2f})"
 
 
 def torso(ax: Axes) -> None:
     """Draw a body seen from the front: outline, collarbones, breastbone, heart, limb leads."""
     half = rounded(np.array(OUTLINE))
-    ax.fill(*np.concatenate([half, half[::-1] * [-1, 1]]).T, facecolor="#f7f1ea",
-            edgecolor="#d3c3b3", linewidth=1.2)  # fmt: skip
+    whole = np.concatenate([half, half[::-1] * [-1, 1]])
+    ax.fill(*whole.T, facecolor="#f7f1ea", edgecolor="#d3c3b3", linewidth=1.2)
     for side in (-1, 1):
         ax.plot([side * 0.1, side * 1.1], [1.16, 1.24], color="#d3c3b3", linewidth=1.2)
     ax.plot([-0.06, -0.06], [1.08, -0.05], color="#e6dbcf", linewidth=6, solid_capstyle="round")
     ax.add_patch(Ellipse((0.2, -0.1), 0.5, 0.76, angle=35, facecolor="#eec9c4", edgecolor="none"))
     for lead, angle in CABRERA_DEG.items():
         x, y = np.array(PLACES[lead]) / RING
-        ax.add_patch(FancyArrowPatch((0, 0), ((RING - 0.16) * x, (RING - 0.16) * y), linewidth=1.1,
-                     arrowstyle="-|>", mutation_scale=9, color="#a9c6dc", zorder=1))  # fmt: skip
-        ax.text((RING + 0.27) * x, (RING + 0.24) * y, f"{angle}°", fontsize=7, color="#707070",
-                ha="center", va="center")  # fmt: skip
+        tip = ((RING - 0.16) * x, (RING - 0.16) * y)
+        look = {"arrowstyle": "-|>", "mutation_scale": 9, "color": "#a9c6dc", "linewidth": 1.1}
+        ax.add_patch(FancyArrowPatch((0, 0), tip, zorder=1, **look))
+        look = {"fontsize": 7, "color": GREY, "ha": "center", "va": "center"}
+        ax.text((RING + 0.27) * x, (RING + 0.24) * y, f"{angle}°", **look)
     for x, side in ((-1.3, "patient's right"), (1.45, "patient's left")):
-        ax.text(x, 1.52, side, fontsize=7.5, color="#707070", ha="center", style="italic")
+        ax.text(x, 1.52, side, fontsize=7.5, color=GREY, ha="center", style="italic")
 
 
-@style()
-def lead_graph(weights: np.ndarray, leads: Sequence[str] = LEADS, *, title: str = "",
-               keep: int = 32) -> Figure:  # fmt: skip
-    """Draw who listens to whom among the leads, on a torso seen from the front.
+def lead_graph(
+    weights: np.ndarray, leads: Sequence[str] = LEADS, *, title: str = "", keep: int = 32
+) -> Figure:
+    """Draw which lead attends to which, on a torso seen from the front.
 
-    weights: (12, 12) attention, row = listener, column = source; the `keep` strongest arrows run
-    from source to listener. A graph of zeros and ones is drawn whole, as plain lines. Limb leads
+    weights: (12, 12) attention, row = target, column = source; the `keep` strongest arrows run
+    from source to target. A graph of zeros and ones is drawn whole, as plain lines. Limb leads
     stand at the end of the direction in which they look, in Cabrera's order (aVR as -aVR), chest
     leads where their electrodes are.
     """
@@ -172,43 +177,38 @@ def lead_graph(weights: np.ndarray, leads: Sequence[str] = LEADS, *, title: str 
     for k in reversed(order):
         to, source = np.unravel_index(k, weights.shape)
         share = 0.4 if boolean else norm(others[to, source])
-        ax.add_patch(FancyArrowPatch(
-            PLACES[leads[source]], PLACES[leads[to]], arrowstyle="-" if boolean else "-|>",
-            connectionstyle="arc3,rad=0.16", mutation_scale=9, shrinkA=9, shrinkB=10, zorder=3,
-            linewidth=0.5 + 2.6 * share, color="#505050" if boolean else colours(share),
-        ))  # fmt: skip
+        look = {"connectionstyle": "arc3,rad=0.16", "linewidth": 0.5 + 2.6 * share, "zorder": 3}
+        look |= {"arrowstyle": "-" if boolean else "-|>", "shrinkA": 9, "shrinkB": 10}
+        look |= {"color": "#505050" if boolean else colours(share), "mutation_scale": 9}
+        ax.add_patch(FancyArrowPatch(PLACES[leads[source]], PLACES[leads[to]], **look))
     for lead in leads:
         edge = VERMILION if lead in CHEST else BLUE
         ax.scatter(*PLACES[lead], s=360, color="white", edgecolor=edge, linewidth=1.5, zorder=4)
-        ax.text(*PLACES[lead], "-aVR" if lead == "aVR" else lead, fontsize=6.4, weight="bold",
-                ha="center", va="center", zorder=5)  # fmt: skip
-    told = f"{len(order)} pairs may listen to each other."
+        look = {"fontsize": 6.4, "weight": "bold", "ha": "center", "va": "center", "zorder": 5}
+        ax.text(*PLACES[lead], "-aVR" if lead == "aVR" else lead, **look)
+    alt = f"{len(order)} pairs may attend to each other."
     if not boolean:
         bar = fig.add_axes((0.87, 0.2, 0.025, 0.55))
         fig.colorbar(mpl.cm.ScalarMappable(norm, colours), bar, label="attention weight (0 to 1)")
-        told = f"the {len(order)} strongest arrows are drawn. {strongest(weights, leads)}."
+        alt = f"the {len(order)} strongest arrows are drawn. {strongest(weights, leads)}."
     what = f"graph of {len(leads)} leads on a torso, limb leads on a circle around it; "
-    fig.set_label(named(title, what + told))
-    return fig
+    return described(fig, title, what + alt)
 
 
-@style()
 def token_attention(weights: np.ndarray, window_s: float, *, title: str = "") -> Figure:
-    """Draw attention between tokens (P, P) that divide a window of seconds, row = listener."""
+    """Draw attention between tokens (P, P) that divide a window of seconds, row = query."""
     weights = attention_of(weights)
     fig = Figure(figsize=(5.0, 4.2), layout="constrained")
     ax = fig.subplots()
     image = ax.imshow(weights, cmap=HEAT, extent=(0, window_s, window_s, 0), vmin=0)
-    ax.set(xlabel="time looked at (s)", ylabel="time that looks (s)", title=title)
+    ax.set(xlabel="time of the key (s)", ylabel="time of the query (s)")
     fig.colorbar(image, ax=ax, label="attention weight (0 to 1)")
     centre = (np.arange(len(weights)) + 0.5) * window_s / len(weights)
     reach = np.average(np.abs(centre[:, None] - centre[None]), weights=np.maximum(weights, 0))
-    text = f"attention between {len(weights)} tokens over {window_s:g} s. A token looks "
-    fig.set_label(named(title, text + f"{reach:.2f} s away on average."))
-    return fig
+    what = f"attention between {len(weights)} tokens over {window_s:g} s. "
+    return titled(fig, title, what + f"A token attends {reach:.2f} s away on average.")
 
 
-@style()
 def training_curves(history: pd.DataFrame, *, title: str = "", kept: int | None = None) -> Figure:
     """Draw losses and validation scores over epochs.
 
@@ -220,21 +220,18 @@ def training_curves(history: pd.DataFrame, *, title: str = "", kept: int | None 
     losses = [name for name in table if name.endswith("loss")]
     scores = [name for name in table if name.startswith("val_") and name not in losses]
     if not losses or not len(table):
-        raise ConfigError("the history has no loss to draw", expected="a column ending in 'loss'",
-                          found=list(history))  # fmt: skip
+        need = "a column ending in 'loss'"
+        raise ConfigError("the history has no loss", expected=need, found=list(history))
     fig = Figure(figsize=(WIDTH_IN, 2.7), layout="constrained")
     panels = [("loss (nats)", losses)] + ([("validation score (0 to 1)", scores)] if scores else [])
-    for ax, (ylabel, names) in zip(fig.subplots(1, len(panels), squeeze=False)[0], panels,
-                                   strict=True):  # fmt: skip
+    axes = fig.subplots(1, len(panels), squeeze=False)[0]
+    for ax, (ylabel, names) in zip(axes, panels, strict=True):
         draw_curves(ax, table[names], kept)
         ax.set(xlabel="epoch (passes over the training set)", ylabel=ylabel)
-    fig.suptitle(title, x=0.01, ha="left", weight="bold", fontsize=10)
-    first, last = table[losses].iloc[0], table[losses].iloc[-1]
-    told = [f"{name.replace('_', ' ')} from {first[name]:.3f} to {last[name]:.3f}"
-            for name in losses]  # fmt: skip
-    told += [f"{name.replace('_', ' ')} at best {table[name].max():.3f}" for name in scores]
-    fig.set_label(named(title, f"training over {len(table)} epochs. {'; '.join(told)}."))
-    return fig
+    values = [(name.replace("_", " "), table[name]) for name in (*losses, *scores)]
+    alt = [f"{name} from {x.iloc[0]:.3f} to {x.iloc[-1]:.3f}" for name, x in values[: len(losses)]]
+    alt += [f"{name} at best {x.max():.3f}" for name, x in values[len(losses) :]]
+    return titled(fig, title, f"training over {len(table)} epochs. {'; '.join(alt)}.")
 
 
 def draw_curves(ax: Axes, table: pd.DataFrame, kept: int | None) -> None:
@@ -242,7 +239,7 @@ def draw_curves(ax: Axes, table: pd.DataFrame, kept: int | None) -> None:
     for name in table:
         ax.plot(table.index, table[name], marker="o", markersize=3, label=name.replace("_", " "))
     if kept is not None:
-        ax.axvline(kept, color="#707070", linestyle="--", linewidth=1, label="epoch kept")
+        ax.axvline(kept, color=GREY, linestyle="--", linewidth=1, label="epoch kept")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(axis="y")
     ax.legend()

@@ -1,6 +1,6 @@
-"""Pictures of what a recording becomes inside the network, moment by moment.
+"""Figures of a recording inside the network: its stages, gates, patches and token attention.
 
-As in `figures`, each function returns a Figure whose label is its alternative text.
+Each function returns a Figure whose label is its alternative text.
 """
 
 from __future__ import annotations
@@ -24,14 +24,22 @@ from ecgnet_lib.figures.ecg import (
     paper,
     whole_seconds,
 )
-from ecgnet_lib.figures.style import BLUE, HEAT, INK, ORANGE, VERMILION, WIDTH_IN, named, style
-
-GREY = "#6b6b6b"
+from ecgnet_lib.figures.style import (
+    BLUE,
+    GREY,
+    HEAT,
+    INK,
+    ORANGE,
+    VERMILION,
+    WIDTH_IN,
+    described,
+    titled,
+)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stop of a recording on its way: what stands left, in and right of its picture.
+    """One stage of the network: what stands left, in and right of its picture.
 
     values: (R, N), drawn over time as `rows`: "traces" (a line each) or "heat" (a row of colours
     each); or (R,) with R names as `rows`, drawn as bars of probabilities. beside: a small map
@@ -46,44 +54,43 @@ class Stage:
     beside: np.ndarray | None = None
 
 
-@style()
 def journey(stages: Sequence[Stage], *, title: str = "") -> Figure:
     """Draw the stages below each other, time from left to right, joined by arrows.
 
     Raises SignalError for values that fit neither of the three ways to draw.
     """
     heights = [1.35 if stage.rows == "traces" else 0.8 for stage in stages]
-    gap, head, foot = 0.24, 0.34 if title else 0.08, 0.3
-    tall = head + sum(heights) + gap * (len(stages) - 1) + foot
+    tall = sum(heights) + 0.24 * len(stages) + (0.4 if title else 0.1)
     fig = Figure(figsize=(WIDTH_IN, tall))
-    if title:
-        fig.text(0.05 / WIDTH_IN, 1 - 0.2 / tall, title, fontsize=10, weight="bold", va="center")
-    y, axes = tall - head, []
-    for stage, high in zip(stages, heights, strict=True):
-        y -= high
-        ax = fig.add_axes((2.0 / WIDTH_IN, y / tall, 3.5 / WIDTH_IN, high / tall))
-        draw_stage(ax, stage)
-        middle = (y + high / 2) / tall
-        fig.text(0.05 / WIDTH_IN, middle, stage.name, weight="bold", fontsize=9.5, va="bottom")
-        fig.text(0.05 / WIDTH_IN, middle - 0.03 / tall, stage.note, fontsize=7.8, va="top",
-                 color=GREY, linespacing=1.15)  # fmt: skip
-        fig.text(5.58 / WIDTH_IN, middle, "×".join(map(str, stage.shape)), fontsize=8.5,
-                 family="monospace", va="center")  # fmt: skip
+    size = {"width_ratios": (1.9, 3.5, 0.75, 0.65), "height_ratios": heights}
+    size |= {"left": 0.01, "right": 0.99, "bottom": 0.25 / tall, "top": 1 - 0.34 / tall}
+    grid = fig.add_gridspec(len(stages), 4, wspace=0.03, hspace=0.28, **size)
+    axes = []
+    for k, stage in enumerate(stages):
+        axes.append(fig.add_subplot(grid[k, 1]))
+        draw_stage(axes[-1], stage)
+        middle = np.mean(axes[-1].get_position().intervaly)
+        fig.text(0.01, middle + 0.03 / tall, stage.name, weight="bold", fontsize=9.5)
+        fig.text(0.01, middle - 0.03 / tall, stage.note, fontsize=7.8, va="top", color=GREY)
+        look = {"fontsize": 8.5, "family": "monospace", "va": "center"}
+        axes[-1].text(1.03, 0.5, shape_of(stage), transform=axes[-1].transAxes, **look)
         if stage.beside is not None:
-            side = fig.add_axes((6.3 / WIDTH_IN, y / tall, 0.65 / WIDTH_IN, high / tall))
+            side = fig.add_subplot(grid[k, 3])
             side.imshow(stage.beside, cmap=HEAT, aspect="auto", interpolation="nearest")
             side.axis("off")
-        axes.append(ax)
-        y -= gap
+    look = {"arrowstyle": "-|>", "mutation_scale": 10, "color": GREY, "shrinkA": 2, "shrinkB": 2}
     for upper, lower in pairwise(axes):
-        fig.add_artist(ConnectionPatch(
-            (0.5, 0), (0.5, 1), "axes fraction", "axes fraction", axesA=upper, axesB=lower,
-            arrowstyle="-|>", mutation_scale=10, color=GREY, shrinkA=2, shrinkB=2,
-        ))  # fmt: skip
-    fig.set_label(named(title, "a recording on its way through the network. " + " Then ".join(
-        f"{s.name} {'×'.join(map(str, s.shape))}: {' '.join(s.note.split())}." for s in stages
-    )))  # fmt: skip
-    return fig
+        ends = (0.5, 0), (0.5, 1), "axes fraction", "axes fraction"
+        fig.add_artist(ConnectionPatch(*ends, axesA=upper, axesB=lower, **look))
+    words = (f"{stage.name} {shape_of(stage)}: {' '.join(stage.note.split())}." for stage in stages)
+    alt = f"a recording on its way through the network. {' Then '.join(words)}"
+    fig.suptitle(title, x=0.01, y=1 - 0.1 / tall, ha="left", va="top")
+    return described(fig, title, alt)
+
+
+def shape_of(stage: Stage) -> str:
+    """Write a shape as 12×250."""
+    return "×".join(map(str, stage.shape))
 
 
 def draw_stage(ax: Axes, stage: Stage) -> None:
@@ -91,33 +98,40 @@ def draw_stage(ax: Axes, stage: Stage) -> None:
     values = np.asarray(stage.values, dtype=float)
     bars = not isinstance(stage.rows, str)
     if values.ndim != 2 - bars or (bars and len(stage.rows) != len(values)):
-        raise SignalError("the stage cannot be drawn", expected="(R, N), or (R,) and R names",
-                          found=f"{values.shape} as {stage.rows!r}")  # fmt: skip
+        raise SignalError(
+            "the stage cannot be drawn",
+            expected="(R, N), or (R,) and R names",
+            found=f"{values.shape} as {stage.rows!r}",
+        )
     if bars:
-        ax.bar(range(len(values)), values, color=[VERMILION, *[BLUE] * (len(values) - 1)])
-        for k, value in enumerate(values):
-            ax.text(k, value + 0.04, f"{value:.2f}", ha="center", fontsize=7.5)
+        drawn = ax.bar(stage.rows, values, color=[VERMILION, *[BLUE] * (len(values) - 1)])
+        ax.bar_label(drawn, fmt="{:.2f}", fontsize=7.5, padding=1)
         ax.set(ylim=(0, 1.28), xlim=(-0.6, len(values) - 0.4), yticks=[])
         ax.set_ylabel("probability\n(0 to 1)", fontsize=7)
-        ax.set_xticks(range(len(values)), stage.rows, fontsize=8)
-        ax.tick_params(length=0, pad=2)
+        ax.tick_params(length=0, pad=2, labelsize=8)
         ax.spines["left"].set_visible(False)
         return
     ax.axis("off")
-    ax.add_patch(Rectangle((0, 0), 1, 1, transform=ax.transAxes, facecolor=PAPER,
-                           edgecolor="#c8c8c8", zorder=0))  # fmt: skip
+    frame = {"facecolor": PAPER, "edgecolor": "#c8c8c8", "transform": ax.transAxes, "zorder": 0}
+    ax.add_patch(Rectangle((0, 0), 1, 1, **frame))
     if stage.rows == "traces":
         step = 2.5 * values.std() + 1e-9
         ax.plot((values - step * np.arange(len(values))[:, None]).T, color=INK, linewidth=0.6)
-        ax.set(xlim=(0, values.shape[1] - 1))
+        ax.set_xlim(0, values.shape[1] - 1)
     else:  # zero in the middle; the rarest values would leave all others in one colour
         top = np.quantile(np.abs(values), 0.98)
         ax.imshow(values, cmap=HEAT, aspect="auto", interpolation="nearest", vmin=-top, vmax=top)
 
 
-@style()
-def gates(features: np.ndarray, channel: np.ndarray, temporal: np.ndarray,
-          gated: np.ndarray, window_s: float, *, title: str = "") -> Figure:  # fmt: skip
+def gates(
+    features: np.ndarray,
+    channel: np.ndarray,
+    temporal: np.ndarray,
+    gated: np.ndarray,
+    window_s: float,
+    *,
+    title: str = "",
+) -> Figure:
     """Draw CBAM's product: features (C, P), both gates (C,) and (P,), what passes (C, P).
 
     Features are sorted by their gate, the most open on top. Raises SignalError when the shapes do
@@ -126,113 +140,111 @@ def gates(features: np.ndarray, channel: np.ndarray, temporal: np.ndarray,
     features, channel, temporal, gated = (
         np.asarray(a, dtype=float) for a in (features, channel, temporal, gated)
     )
-    if features.shape != gated.shape or features.shape != (len(channel), len(temporal)):
-        raise SignalError("the gates do not fit the features", found=features.shape,
-                          expected=(len(channel), len(temporal)))  # fmt: skip
+    shape = (len(channel), len(temporal))
+    if features.shape != gated.shape or features.shape != shape:
+        raise SignalError("the gates do not fit", expected=shape, found=features.shape)
     order = np.argsort(-channel)
-    fig = Figure(figsize=(WIDTH_IN, 3.1))
-    look = {"cmap": HEAT, "aspect": "auto", "interpolation": "nearest"}
-    span = {"extent": (0, window_s, len(channel), 0)}
-    for left, values, name in ((0.3, features, "in"), (4.15, gated, "out")):
-        ax = fig.add_axes((left / WIDTH_IN, 0.33, 2.75 / WIDTH_IN, 0.48))
-        top = np.abs(values).max()
-        ax.imshow(np.abs(values)[order], vmin=0, **look, **span)
-        ax.set_title(f"features {name}, size 0 to {top:.1f}", weight="normal")
-        ax.set(yticks=[], xlabel="time (s)" if name == "out" else "")
-        ax.tick_params(labelbottom=name == "out")
-        if name == "in":
-            ax.set_ylabel("feature (most open on top)")
-    which = (3.2, 0.33, 0.22, 0.48), channel[order][:, None], (0, 1, 1, 0)
-    when = (0.3, 0.17, 2.75, 0.09), temporal[None], (0, window_s, 1, 0)
-    for (left, bottom, wide, high), values, extent in (which, when):
-        ax = fig.add_axes((left / WIDTH_IN, bottom, wide / WIDTH_IN, high))
-        shown = ax.imshow(values, vmin=0, vmax=1, extent=extent, **look)
-    fig.axes[2].axis("off")
-    fig.axes[2].set_title("which", weight="normal")
-    ax.set(xlabel="time (s)", yticks=[])
-    fig.text(0.08 / WIDTH_IN, 0.215, "when", fontsize=9, va="center", rotation=90)
-    fig.text(3.78 / WIDTH_IN, 0.57, "=", fontsize=20, ha="center", va="center")
-    bar = fig.add_axes((4.15 / WIDTH_IN, 0.155, 1.2 / WIDTH_IN, 0.03))
-    fig.colorbar(shown, bar, orientation="horizontal", ticks=[0, 1], label="gate (0 to 1)")
-    bar.tick_params(labelsize=8)
-    fig.suptitle(title, x=0.01, ha="left", weight="bold", fontsize=10)
-    fig.set_label(named(title, (
+    fig = Figure(figsize=(WIDTH_IN, 3.1), layout="constrained")
+    places = [["in", "which", "out"], ["when", ".", "bar"]]
+    ratios = {"width_ratios": (12, 1, 12), "height_ratios": (6, 1)}
+    axes = fig.subplot_mosaic(places, gridspec_kw=ratios)
+    for name, values in (("in", features), ("out", gated)):
+        values, ax = np.abs(values)[order], axes[name]
+        ax.imshow(values, cmap=HEAT, aspect="auto", extent=(0, window_s, len(channel), 0), vmin=0)
+        ax.set_title(f"features {name}, size 0 to {values.max():.1f}", weight="normal")
+        ax.set(yticks=[], xlabel="time (s)")
+    look = {"cmap": HEAT, "aspect": "auto", "vmin": 0, "vmax": 1}
+    shown = axes["which"].imshow(channel[order][:, None], **look)
+    axes["when"].imshow(temporal[None], extent=(0, window_s, 1, 0), **look)
+    axes["in"].set_ylabel("feature (most open on top)")
+    axes["which"].set(xticks=[], yticks=[])
+    axes["which"].set_xlabel("which", labelpad=19)
+    axes["when"].set(xlabel="time (s)", yticks=[], ylabel="when")
+    fig.colorbar(shown, axes["bar"], orientation="horizontal", ticks=[0, 1], label="gate (0 to 1)")
+    alt = (
         f"{len(channel)} features over {window_s:g} s, before and after two gates. The gate of a "
         f"feature runs from {channel.min():.2f} to {channel.max():.2f}, that of a moment from "
         f"{temporal.min():.2f} to {temporal.max():.2f}."
-    )))  # fmt: skip
-    return fig
+    )
+    return titled(fig, title, alt)
 
 
-@style()
-def patches(signal: np.ndarray, fs_hz: float, patch: int, stride: int, lead: str = "II",
-            *, title: str = "") -> Figure:  # fmt: skip
-    """Draw a lead (T,) in mV and, below it, one bar for the samples that each token sees.
-
-    patch, stride: in samples; bars lie on as many lines as keep them apart. Patches overlap the
-    ends of the strip as those of the stem do, which repeats the first and the last sample there.
-    """
-    signal = checked(signal, [lead])
+def one_lead(
+    signal: np.ndarray, fs_hz: float, lead: str, y: tuple[float, float], title: str
+) -> tuple[Figure, Axes]:
+    """Draw one lead (1, T) in mV on ECG paper over the heights `y` in mV."""
     seconds = signal.shape[1] / fs_hz
-    lines = -(-patch // stride)
-    low = float(np.floor(2 * signal.min()) / 2)
-    bottom = low - 0.25 - 0.16 * lines
-    fig, ax = paper((-0.4, np.ceil(seconds * 5) / 5 + 0.2), (bottom, max(signal.max(), 1) + 0.4),
-                    title)  # fmt: skip
+    fig, ax = paper((-0.4, np.ceil(seconds * 5) / 5 + 0.2), y, title)
     calibrate(ax, -0.34, 0.0)
     label_lead(ax, -0.32, -0.38, lead)
     draw_all(ax, {lead: signal}, 0, 0.0, fs_hz, (0.0, seconds))
-    count = signal.shape[1] // stride
-    side = (patch - stride) / 2
-    for k in range(count):
-        start = max(0.0, (k * stride - side) / fs_hz)
-        stop = min(seconds, (k * stride - side + patch) / fs_hz)
-        ax.add_patch(Rectangle((start + 0.006, low - 0.2 - 0.16 * (k % lines)),
-                               stop - start - 0.012, 0.1, linewidth=0,
-                               color=(BLUE, ORANGE, GREY)[k % lines % 3]))  # fmt: skip
     ax.xaxis.set_major_formatter(whole_seconds(seconds))
-    text = f"{seconds:g} s of lead {lead} cut into {count} patches of {1000 * patch / fs_hz:.0f} "
-    fig.set_label(named(title, text + f"ms, one every {1000 * stride / fs_hz:.0f} ms."))
-    return fig
+    return fig, ax
 
 
-@style()
-def listening(signal: np.ndarray, fs_hz: float, attention: np.ndarray, asks: int, lead: str = "II",
-              *, title: str = "", keep: int = 8) -> Figure:  # fmt: skip
-    """Draw on a lead (T,) in mV to which moments one token listens: an arc to each of the `keep`
-    it hears best, the thicker the larger its share.
+def patches(
+    signal: np.ndarray, fs_hz: float, patch: int, stride: int, lead: str = "II", *, title: str = ""
+) -> Figure:
+    """Draw a lead (T,) in mV and, below it, one bar for the samples that each token sees.
 
-    attention: (P, P), row = listener, P equal steps over the strip; asks: the token that listens.
-    Raises SignalError when the attention has no such row.
+    patch, stride: in samples; bars lie on as many lines as keep them apart. Patches overlap the
+    ends of the crop as those of the stem do, which repeats the first and the last sample there.
+    """
+    signal = checked(signal, [lead])
+    seconds, count, lines = signal.shape[1] / fs_hz, signal.shape[1] // stride, -(-patch // stride)
+    low = float(np.floor(2 * signal.min()) / 2)
+    y = (low - 0.25 - 0.16 * lines, max(signal.max(), 1) + 0.4)
+    fig, ax = one_lead(signal, fs_hz, lead, y, title)
+    for k in range(count):
+        begin = (k * stride - (patch - stride) / 2) / fs_hz
+        start, stop = max(0.0, begin), min(seconds, begin + patch / fs_hz)
+        corner, colour = (start + 0.006, low - 0.2 - 0.16 * (k % lines)), (BLUE, ORANGE, GREY)
+        bar = Rectangle(corner, stop - start - 0.012, 0.1, linewidth=0, color=colour[k % lines % 3])
+        ax.add_patch(bar)
+    what = f"{seconds:g} s of lead {lead} cut into {count} patches of {1000 * patch / fs_hz:.0f} ms"
+    return described(fig, title, f"{what}, one every {1000 * stride / fs_hz:.0f} ms.")
+
+
+def token_attention_arcs(
+    signal: np.ndarray,
+    fs_hz: float,
+    attention: np.ndarray,
+    token: int,
+    lead: str = "II",
+    *,
+    title: str = "",
+    keep: int = 8,
+) -> Figure:
+    """Draw on a lead (T,) in mV to which moments one token attends: an arc to each of the `keep`
+    with the largest weights, the thicker the larger the weight.
+
+    attention: (P, P), row = query, P equal steps over the crop; token: the query. Raises
+    SignalError when the attention has no such row.
     """
     signal, attention = checked(signal, [lead]), np.asarray(attention, dtype=float)
-    if attention.ndim != 2 or not 0 <= asks < len(attention):
-        raise SignalError("the attention has no such token", found=f"{asks} of {attention.shape}",
-                          expected="a row of (P, P)")  # fmt: skip
-    seconds = signal.shape[1] / fs_hz
-    shares = attention[asks]
-    at = (np.arange(len(shares)) + 0.5) * seconds / len(shares)
-    base = max(float(signal.max()), 0.5) + 0.3
-    reach = 0.35 + 0.9 * np.abs(at - at[asks]).max() / seconds  # height of the widest arc, mV
-    bottom, top = np.floor(2 * signal.min() - 0.5) / 2, np.ceil(2 * (base + reach + 0.2)) / 2
-    fig, ax = paper((-0.4, np.ceil(seconds * 5) / 5 + 0.2), (bottom, top), title)
-    calibrate(ax, -0.34, 0.0)
-    label_lead(ax, -0.32, -0.3, lead)
-    draw_all(ax, {lead: signal}, 0, 0.0, fs_hz, (0.0, seconds))
+    if attention.ndim != 2 or not 0 <= token < len(attention):
+        found = f"{token} of {attention.shape}"
+        raise SignalError(
+            "the attention has no such token", expected="a row of (P, P)", found=found
+        )
+    seconds, shares = signal.shape[1] / fs_hz, attention[token]
     half = seconds / len(shares) / 2
-    ax.axvspan(at[asks] - half, at[asks] + half, color=VERMILION, alpha=0.3, linewidth=0)
-    best = [k for k in np.argsort(-shares)[:keep] if k != asks]
+    at = (2 * np.arange(len(shares)) + 1) * half
+    base = max(float(signal.max()), 0.5) + 0.3
+    heights = 0.35 + 0.9 * np.abs(at - at[token]) / seconds  # of the arcs, mV
+    y = np.floor(2 * signal.min() - 0.5) / 2, np.ceil(2 * (base + heights.max() + 0.2)) / 2
+    fig, ax = one_lead(signal, fs_hz, lead, y, title)
+    ax.axvspan(at[token] - half, at[token] + half, color=VERMILION, alpha=0.3, linewidth=0)
+    best = [k for k in np.argsort(-shares)[:keep] if k != token]
     for k in best:
-        wide = abs(at[k] - at[asks])
-        ax.add_patch(Arc(((at[k] + at[asks]) / 2, base), wide, 2 * (0.35 + 0.9 * wide / seconds),
-                         theta1=0, theta2=180, color=BLUE, linewidth=0.6 + 5 * shares[k] /
-                         shares.max(), alpha=0.75, zorder=4))  # fmt: skip
+        size = abs(at[k] - at[token]), 2 * heights[k]
+        look = {"color": BLUE, "linewidth": 0.6 + 5 * shares[k] / shares.max(), "alpha": 0.75}
+        middle = ((at[k] + at[token]) / 2, base)
+        ax.add_patch(Arc(middle, *size, theta1=0, theta2=180, zorder=4, **look))
         ax.plot(at[k], base, "o", color=BLUE, markersize=3.5, zorder=5)
-    ax.text(at[best[0]], base - 0.08, f"{shares[best[0]]:.0%}", fontsize=8, ha="center", va="top",
-            color=BLUE, zorder=6)  # fmt: skip
-    ax.plot(at[asks], base, "v", color=VERMILION, markersize=7, zorder=6)
-    ax.xaxis.set_major_formatter(whole_seconds(seconds))
-    heard = ", ".join(f"{at[k]:.2f} s ({shares[k]:.0%})" for k in best)
-    text = f"the moment at {at[asks]:.2f} s of lead {lead} listens most to {heard}; "
-    fig.set_label(named(title, text + f"an equal share would be {1 / len(shares):.0%}."))
-    return fig
+    look = {"fontsize": 8, "ha": "center", "va": "top", "color": BLUE, "zorder": 6}
+    ax.text(at[best[0]], base - 0.08, f"{shares[best[0]]:.0%}", **look)
+    ax.plot(at[token], base, "v", color=VERMILION, markersize=7, zorder=6)
+    targets = ", ".join(f"{at[k]:.2f} s ({shares[k]:.0%})" for k in best)
+    what = f"the moment at {at[token]:.2f} s of lead {lead} attends most to {targets}; "
+    return described(fig, title, f"{what}an equal share would be {1 / len(shares):.0%}.")

@@ -1,6 +1,7 @@
-"""Pictures of data sets and of scores: counts, intervals, confusion, curves, reliability.
+"""Figures of data sets and of scores: counts, intervals, curves, calibration, risk, explanations.
 
-As in `figures`, each function returns a Figure whose label is its alternative text.
+Each function returns a Figure whose label is its alternative text. What has a value and an interval
+is drawn by `whiskers`.
 """
 
 from __future__ import annotations
@@ -14,13 +15,54 @@ from matplotlib.figure import Figure
 
 from ecgnet_lib.datasets.labels import CLASSES
 from ecgnet_lib.errors import SignalError
-from ecgnet_lib.figures.style import BLUE, CLASS_COLOURS, HEAT, INK, PALETTE, WIDTH_IN, named, style
+from ecgnet_lib.evaluation.risk import ece, wilson
+from ecgnet_lib.figures.style import (
+    BLUE,
+    CLASS_COLOURS,
+    GREEN,
+    GREY,
+    HEAT,
+    INK,
+    ORANGE,
+    PALETTE,
+    PURPLE,
+    VERMILION,
+    WIDTH_IN,
+    titled,
+)
 
-METRIC_NAMES = {"auc": "AUC", "average_precision": "average precision", "f1": "F1"}
+Look = tuple[str, str]  # colour and mark
+LOOKS: tuple[Look, ...] = ((BLUE, "o"), (VERMILION, "s"), (GREEN, "^"))
+# Colour and mark of each map of an explanation; the controls, which use no network, are grey.
+MAP_LOOKS: dict[str, Look] = {
+    "CBAM": (GREEN, "s"),
+    "GAT": (ORANGE, "^"),
+    "TST": (PURPLE, "D"),
+    "integrated gradients": (BLUE, "o"),
+    "signal size": ("#8c8c8c", "v"),
+    "random": (INK, "x"),
+}
+METRICS = ("auc", "precision", "recall", "f1")  # of `evaluation.per_class`
+METRIC_NAMES = {"auc": "AUC (0 to 1)", "f1": "F1 (0 to 1)"}
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
+SOUND, LEAKY = "#eef4f9", "#fbf1ea"  # the ground behind protocols without and with a leak
+
+# The cover: F1 in the paper's abstract, and how the protocols of the leakage lab are called there.
+REPORTED_F1 = {"abnormal": 0.99, "CD": 0.99, "HYP": 0.99, "ARR": 0.989}
+DECISIONS = {
+    "abnormal": "normal or\nabnormal",
+    "CD": "conduction",
+    "HYP": "hypertrophy",
+    "ARR": "arrhythmia",
+}
+COVER_PROTOCOLS = {
+    "patient": "patient-\ndisjoint",
+    "record": "recordings\nmixed",
+    "windows": "windows\nmixed",
+    "overlapping windows": "overlapping\nwindows mixed",
+}
 
 
-@style()
 def class_counts(table: pd.DataFrame, *, title: str = "") -> Figure:
     """Draw recordings per class and source.
 
@@ -30,98 +72,215 @@ def class_counts(table: pd.DataFrame, *, title: str = "") -> Figure:
     counts = table.groupby("source")[list(CLASSES)].sum().astype(int)
     counts = counts.loc[counts.sum(axis=1).sort_values(ascending=False).index]
     tall = counts.reset_index().melt("source", var_name="class", value_name="recordings")
-    fig = Figure(figsize=(WIDTH_IN, 1.0 + 0.22 * len(CLASSES) * (1 + len(counts)) * 0.8),
-                 layout="constrained")  # fmt: skip
-    ax = fig.subplots()
-    sns.barplot(tall, y="class", x="recordings", hue="source", ax=ax, saturation=1,
-                palette=sns.color_palette(PALETTE, len(counts)))  # fmt: skip
+    size = (WIDTH_IN, 1.0 + 0.176 * len(CLASSES) * (1 + len(counts)))
+    fig = Figure(figsize=size, layout="constrained")
+    colours = sns.color_palette(PALETTE, len(counts))
+    look = {"hue": "source", "palette": colours, "saturation": 1}
+    ax = sns.barplot(tall, y="class", x="recordings", ax=fig.subplots(), **look)
     for bars in ax.containers:
         ax.bar_label(bars, fontsize=8, padding=2)
-    ax.set(xlabel="recordings (count)", ylabel="class", title=title)
+    ax.set(xlabel="recordings (count)", ylabel="class")
     ax.margins(x=0.1)
     ax.legend(title=None, loc="lower right")
     ax.tick_params(axis="y", length=0)
-    each = "; ".join(f"{source}: " + ", ".join(f"{name} {n:,}" for name, n in row.items())
-                     for source, row in counts.iterrows())  # fmt: skip
-    fig.set_label(named(title, f"bars of recordings per class. {each}."))
-    return fig
+    rows = (", ".join(f"{name} {n:,}" for name, n in row.items()) for _, row in counts.iterrows())
+    alt = "; ".join(f"{source}: {row}" for source, row in zip(counts.index, rows, strict=True))
+    return titled(fig, title, f"bars of recordings per class. {alt}.")
 
 
-@style()
-def per_class_metrics(
+def bars(values: Mapping[str, float], xlabel: str, *, form: str = ".2f", title: str = "") -> Figure:
+    """Draw a number for each name as horizontal bars, the number beside its bar."""
+    fig = Figure(figsize=(WIDTH_IN, 0.7 + 0.28 * len(values)), layout="constrained")
+    ax = fig.subplots()
+    numbers = [format(value, form) for value in values.values()]
+    ax.bar_label(ax.barh(list(values), list(values.values())), numbers, fontsize=8, padding=2)
+    ax.set_xlabel(xlabel)
+    ax.invert_yaxis()
+    ax.margins(x=0.1)
+    ax.tick_params(axis="y", length=0)
+    alt = "; ".join(f"{name} {number}" for name, number in zip(values, numbers, strict=True))
+    return titled(fig, title, f"{xlabel}: {alt}.")
+
+
+def dot_table(
+    table: pd.DataFrame, metrics: Sequence[str], xlabel: str = "", n: str = ""
+) -> pd.DataFrame:
+    """Return the table of `whiskers` with one line a dot: row, kind, panel, value, low, high."""
+    flat = table.reset_index(names=None if "row" in (*table, *table.index.names) else "row")
+    flat["kind"] = flat.get("kind", "")
+    if n:
+        flat["row"] = [f"{row} (n = {k:,.0f})" for row, k in zip(flat["row"], flat[n], strict=True)]
+    parts = []
+    for m in metrics:
+        part = flat.rename(columns={m: "value", f"{m}_low": "low", f"{m}_high": "high"})
+        part["panel"] = part.get("panel", "" if xlabel else METRIC_NAMES.get(m, f"{m} (0 to 1)"))
+        if "estimable" in part:
+            part["value"] = part["value"].where(part["estimable"].astype(bool))
+        parts.append(part[["row", "kind", "panel", "value", "low", "high"]])
+    return pd.concat(parts)
+
+
+def whiskers(
     table: pd.DataFrame,
-    metrics: Sequence[str] = ("auc", "precision", "recall", "f1"),
+    value: str | Sequence[str] = "value",
     *,
     title: str = "",
+    what: str = "",
+    xlabel: str = "",
+    ylabel: str = "",
+    n: str = "",
+    xlim: tuple[float, float] | None = None,
+    looks: Mapping[str, Look] | None = None,
+    lines: Sequence[float] | Mapping[str, Sequence[float]] = (),
+    line_name: str = "",
+    sound: Sequence[str] | None = None,
+    digits: int = 2,
+    numbers: bool = False,
+    size_in: tuple[float, float] | None = None,
 ) -> Figure:
-    """Draw each class's metrics with 95 % intervals as dots and whiskers, a panel a metric.
+    """Draw values with 95 % intervals as dots and whiskers: a row a name, panels side by side.
 
-    table: as `evaluate.per_class` returns it (index class; m, m_low, m_high, positives,
-    estimable). A class that is not estimable is named, not drawn.
+    table: columns `value`, `low`, `high` under these names, or m, m_low, m_high of each metric in
+    `value`, a panel a metric. The index, or its levels and columns called `row`, `kind` (told apart
+    by colour and mark) and `panel`, say whose they are. A value that is NaN or whose `estimable` is
+    False is called "not estimable". n: the column of a number that stands behind each name.
+
+    xlabel: one label for all panels, whose names then stand above them. looks: by kind or, without
+    kinds, by row. lines: where dashed vertical lines stand, in all panels or by panel; line_name:
+    what they are. sound: the rows on blue ground, if others leak. numbers: write the values.
     """
-    fig = Figure(figsize=(WIDTH_IN, 0.9 + 0.3 * len(table)), layout="constrained")
-    axes = fig.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
-    rows = np.arange(len(table))
-    good = table["estimable"].to_numpy(bool)
-    for ax, metric in zip(axes, metrics, strict=True):
-        for y, (name, row) in zip(rows[good], table[good].iterrows(), strict=True):
-            colour = CLASS_COLOURS.get(name, INK)
-            ax.plot([row[f"{metric}_low"], row[f"{metric}_high"]], [y, y], color=colour, lw=2)
-            ax.plot(row[metric], y, "o", color=colour, markersize=6)
-        for y in rows[~good]:
-            ax.text(0.5, y, "not estimable", fontsize=8, color="#707070", ha="center", va="center")
-        ax.set(xlim=(0, 1.02), xlabel=f"{METRIC_NAMES.get(metric, metric)} (0 to 1)")
-        ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+    dots = dot_table(table, [value] if isinstance(value, str) else value, xlabel, n)
+    rows, kinds, panels = (list(dots[name].unique()) for name in ("row", "kind", "panel"))
+    looks = looks or dict(zip(kinds, LOOKS, strict=False))
+    lines = lines if isinstance(lines, Mapping) else dict.fromkeys(panels, lines)
+    height = 1.2 + 0.3 * bool(line_name or len(kinds) > 1) + (0.27 + 0.03 * len(kinds)) * len(rows)
+    fig = Figure(figsize=size_in or (WIDTH_IN, height), layout="constrained")
+    axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    alt: dict[str, list[str]] = {row: [] for row in rows}
+    handles = {}
+    for row, kind, panel, x, low, high in dots.itertuples(index=False):
+        ax, y = axes[panels.index(panel)], rows.index(row)
+        y += 0.26 * (kinds.index(kind) - (len(kinds) - 1) / 2)
+        colour, mark = looks.get(kind or row, (CLASS_COLOURS.get(row.split(" (")[0], INK), "o"))
+        text = f"{x:.{digits}f}"
+        if np.isnan(x):
+            text, across = "not estimable", ax.get_yaxis_transform()
+            look = {"color": GREY, "fontsize": 7.5, "ha": "center", "va": "center"}
+            ax.text(0.5, y, text, transform=across, **look)
+        else:
+            ax.plot([low, high], [y, y], color=colour, linewidth=2)
+            (handles[kind],) = ax.plot(x, y, mark, color=colour, markersize=6)
+            if numbers:
+                look = {"color": colour, "fontsize": 8, "ha": "right", "va": "center"}
+                ax.annotate(text, (min(x, low), y), (-8, 0), textcoords="offset points", **look)
+            text += f" ({low:.{digits}f} to {high:.{digits}f})" if low < high else ""
+        alt[row].append(" ".join(filter(None, (panel.split(" (")[0], kind, text))))
+    for ax, panel in zip(axes, panels, strict=True):
+        for x in lines.get(panel, ()):
+            handles[line_name] = ax.axvline(x, color=INK, linewidth=0.9, linestyle="--", zorder=1)
+        for y, row in enumerate(rows if sound is not None else ()):
+            ground = SOUND if row in sound else LEAKY
+            ax.axhspan(y - 0.5, y + 0.5, color=ground, linewidth=0, zorder=0)
+        ax.set(**{"title" if xlabel else "xlabel": panel}, xlim=xlim)
         ax.grid(axis="x")
-        ax.spines["left"].set_visible(False)
+        ax.set_axisbelow(True)
         ax.tick_params(axis="y", length=0)
-    names = [f"{name} (n = {int(n)})" for name, n in table["positives"].items()]
-    axes[0].set_yticks(rows, names)
-    axes[0].set(ylim=(len(table) - 0.5, -0.5), ylabel="class (positive recordings)")
-    fig.suptitle(title, x=0.01, ha="left", weight="bold", fontsize=10)
-    said = [
-        f"{name}: " + ", ".join(f"{METRIC_NAMES.get(m, m)} {row[m]:.2f} ({row[f'{m}_low']:.2f} to "
-                                f"{row[f'{m}_high']:.2f})" for m in metrics)
-        if row["estimable"] else f"{name}: not estimable"
-        for name, row in table.iterrows()
-    ]  # fmt: skip
-    fig.set_label(named(title, f"metrics with 95 % intervals. {'; '.join(said)}."))
-    return fig
+        ax.locator_params(axis="x", nbins=4 if len(panels) > 1 else 6)
+    axes[0].set(yticks=range(len(rows)), yticklabels=rows, ylabel=ylabel)
+    axes[0].set_ylim(len(rows) - 0.5, -0.5)
+    if len(xlabel) > 80 // len(axes):
+        fig.supxlabel(xlabel, fontsize=9)
+    for ax in axes if 0 < len(xlabel) <= 80 // len(axes) else ():
+        ax.set_xlabel(xlabel)
+    handles.pop("", None)
+    if handles:
+        fig.legend(handles.values(), handles, loc="outside lower right", ncols=len(handles))
+    words = "; ".join(f"{row}: {', '.join(found)}" for row, found in alt.items())
+    words = words.replace("-\n", "-").replace("\n", " ")
+    if line_name:
+        dashed = sorted({x for found in lines.values() for x in found})
+        words += f". Dashed: {line_name}, at {', '.join(f'{x:g}' for x in dashed)}"
+    what = what or xlabel or ", ".join(panel.split(" (")[0] for panel in panels)
+    return titled(fig, title, f"{what}, with 95 % intervals. {words}.")
 
 
-@style()
 def compared(rows: Mapping[str, dict], against: str, *, title: str = "") -> Figure:
     """Draw the macro AUC of several networks, and its difference to one of them, with intervals.
 
     rows: name -> {"macro_auc": {value, low, high}, "difference_to_<against>": the same}, as
-    `experiments` records them; intervals are 95 % paired bootstraps over patients.
+    `experiments` stores them; intervals are 95 % paired bootstraps over patients.
     """
-    fig = Figure(figsize=(WIDTH_IN, 0.9 + 0.3 * len(rows)), layout="constrained")
-    left, right = fig.subplots(1, 2, sharey=True)
-    keys = ("macro_auc", f"difference_to_{against}")
-    for ax, key in zip((left, right), keys, strict=True):
-        for y, (name, row) in enumerate(rows.items()):
-            if key == keys[1] and name == against:
-                continue
-            value, low, high = (row[key][part] for part in ("value", "low", "high"))
-            ax.plot([low, high], [y, y], color=BLUE, lw=2)
-            ax.plot(value, y, "o", color=BLUE)
-    right.axvline(0, color="#808080", lw=1)
-    left.set(yticks=range(len(rows)), yticklabels=rows, xlabel="macro AUC (0 to 1)")
-    left.set(ylim=(len(rows) - 0.5, -0.5))
-    right.locator_params(axis="x", nbins=5)
-    right.set(xlabel=f"difference to {against}")
-    fig.suptitle(title, x=0.01, ha="left", weight="bold", fontsize=10)
-    said = "; ".join(
-        f"{name} {row['macro_auc']['value']:.3f} [{row['macro_auc']['low']:.3f}, "
-        f"{row['macro_auc']['high']:.3f}]"
+    beside = f"difference to {against}"
+    panels = {"macro_auc": "macro AUC (0 to 1)", f"difference_to_{against}": beside}
+    dots = [
+        {"row": name, "panel": panel} | row[key]
         for name, row in rows.items()
-    )
-    fig.set_label(named(title, f"macro AUC with 95 % intervals: {said}."))
+        for key, panel in panels.items()
+        if (name, panel) != (against, beside)
+    ]
+    looks = dict.fromkeys(rows, LOOKS[0])
+    text = {"title": title, "what": "macro AUC", "digits": 3}
+    return whiskers(pd.DataFrame(dots), looks=looks, lines={beside: [0]}, **text)
+
+
+def f1_by_protocol(
+    metrics: Mapping[str, Mapping[str, pd.DataFrame]],
+    sound: Sequence[str],
+    names: Sequence[str],
+    reported: Mapping[str, float],
+    *,
+    title: str = "",
+) -> Figure:
+    """Draw F1 with 95 % intervals by protocol, a panel for each of `names`, a mark a method.
+
+    metrics: method -> protocol -> table by class, all of the same protocols, top to bottom. sound:
+    the protocols that leak nothing. reported: the F1 that the paper states, by name, a line.
+    """
+    tables = {
+        (method, protocol): table.loc[names]
+        for method, by_protocol in metrics.items()
+        for protocol, table in by_protocol.items()
+    }
+    table = pd.concat(tables, names=["kind", "row", "panel"])
+    text = {"title": title, "xlabel": "F1 (0 to 1)", "ylabel": "protocol (blue ground: sound)"}
+    lines = {name: [reported[name]] for name in names if name in reported}
+    text |= {"what": f"F1 by protocol (sound: {'; '.join(sound)})", "line_name": "the paper"}
+    return whiskers(table, "f1", sound=sound, lines=lines, xlim=(0, 1.03), **text)
+
+
+def cover_rebuilt(comparison: Mapping) -> Figure:
+    """Draw the F1 of the paper's abstract and ours under protocol B, decision by decision."""
+    ours = pd.DataFrame(comparison["protocols"]["B"]["methods"]["ours"]["metrics"]).T
+    paper = pd.DataFrame(dict.fromkeys(("f1", "f1_low", "f1_high"), REPORTED_F1))
+    paper["estimable"] = True
+    kinds = {"paper's abstract": paper, "rebuilt, patient-disjoint": ours.loc[[*DECISIONS]]}
+    table = pd.concat(kinds, names=["kind", "row"]).rename(DECISIONS, level="row")
+    looks = dict(zip(kinds, ((INK, "D"), LOOKS[0]), strict=True))
+    return cover(table, title="What we measured", what="F1 of three decisions", looks=looks)
+
+
+def cover_leakage(leakage: Mapping) -> Figure:
+    """Draw the F1 for abnormal by what of a test patient may stand in the training set."""
+    protocols = {row: leakage["protocols"][name] for name, row in COVER_PROTOCOLS.items()}
+    rows = {
+        (kind, row): protocol["methods"][method]["metrics"]["abnormal"]
+        for method, kind in (("network", "network"), ("trees", "random forest"))
+        for row, protocol in protocols.items()
+    }
+    table = pd.DataFrame(rows).T.rename_axis(["kind", "row"])
+    sound = [row for row, protocol in protocols.items() if protocol["sound"]]
+    what = "F1 for normal or abnormal on one small data set, by what is kept apart"
+    text = {"title": "How 99 % can be reached", "what": what, "line_name": "abstract"}
+    return cover(table, sound=sound, lines=[REPORTED_F1["abnormal"]], **text)
+
+
+def cover(table: pd.DataFrame, **more) -> Figure:
+    """Draw a figure of the cover: small, with its values written out."""
+    fig = whiskers(table, "f1", xlabel="F1 (0 to 1)", numbers=True, size_in=(3.6, 3.0), **more)
+    fig.axes[0].set_xlim(min(0.5, fig.axes[0].get_xlim()[0]) - 0.07, 1.02)
     return fig
 
 
-@style()
 def confusion_matrix(counts: np.ndarray, names: Sequence[str], *, title: str = "") -> Figure:
     """Draw a confusion matrix (K, K) of counts, row = truth, column = prediction.
 
@@ -129,64 +288,60 @@ def confusion_matrix(counts: np.ndarray, names: Sequence[str], *, title: str = "
     """
     counts = np.asarray(counts)
     if counts.shape != (len(names), len(names)):
-        raise SignalError("the confusion matrix cannot be drawn", found=counts.shape,
-                          expected=(len(names), len(names)))  # fmt: skip
+        raise SignalError(
+            "the confusion matrix cannot be drawn",
+            expected=(len(names), len(names)),
+            found=counts.shape,
+        )
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    words = [[f"{n:,}\n{s:.0%}" for n, s in zip(*row, strict=True)]
-             for row in zip(counts, share, strict=True)]  # fmt: skip
+    cells = np.array([f"{n:,}\n{s:.0%}" for n, s in zip(counts.flat, share.flat, strict=True)])
     side = 1.6 + 0.72 * len(names)
     fig = Figure(figsize=(min(side + 0.7, WIDTH_IN), min(side, 5.4)), layout="constrained")
-    ax = fig.subplots()
-    sns.heatmap(share, ax=ax, annot=words, fmt="", cmap=HEAT, vmin=0, vmax=1, square=True,
-                annot_kws={"fontsize": 8.5}, xticklabels=names, yticklabels=names,
-                cbar_kws={"label": "share of the row (0 to 1)"})  # fmt: skip
-    ax.set(xlabel="predicted class", ylabel="true class", title=title)
+    look = {"cmap": HEAT, "vmin": 0, "vmax": 1, "square": True, "annot_kws": {"fontsize": 8.5}}
+    bar = {"label": "share of the row (0 to 1)"}
+    ticks = {"xticklabels": names, "yticklabels": names}
+    text = {"annot": cells.reshape(counts.shape), "fmt": ""}
+    ax = sns.heatmap(share, ax=fig.subplots(), cbar_kws=bar, **text, **ticks, **look)
+    ax.set(xlabel="predicted class", ylabel="true class")
     ax.tick_params(axis="y", rotation=0)
-    right = ", ".join(f"{name} {counts[k, k]:,} of {counts[k].sum():,}"
-                      for k, name in enumerate(names))  # fmt: skip
-    fig.set_label(named(title, f"confusion matrix. Right predictions: {right}."))
-    return fig
+    totals = zip(names, counts.diagonal(), counts.sum(axis=1), strict=True)
+    right = ", ".join(f"{name} {n:,} of {total:,}" for name, n, total in totals)
+    return titled(fig, title, f"confusion matrix. Right predictions: {right}.")
 
 
-@style()
 def ranking_curves(truth: pd.DataFrame, scores: pd.DataFrame, *, title: str = "") -> Figure:
     """Draw ROC and precision-recall curves, one line a column of `truth` (N, K) and `scores`.
 
     Columns without both a positive and a negative are left out; recordings whose truth is missing
     do not count.
     """
-    from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
+    from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay
 
-    fig = Figure(figsize=(WIDTH_IN, 3.5), layout="constrained")
+    fig = Figure(figsize=(WIDTH_IN, 3.6), layout="constrained")
     roc, pr = fig.subplots(1, 2)
-    said = []
+    alt = []
     for k, name in enumerate(truth):
-        known = truth[name].notna().to_numpy()
+        known, dash = truth[name].notna(), DASHES[k % len(DASHES)]
         y, score = truth[name][known].to_numpy(bool), scores[name].to_numpy(float)[known]
         if y.all() or not y.any():
             continue
-        look = {"color": CLASS_COLOURS.get(name, INK), "linestyle": DASHES[k % len(DASHES)]}
-        false_positive, recall, _ = roc_curve(y, score)
-        area, average = auc(false_positive, recall), average_precision_score(y, score)
-        roc.plot(false_positive, recall, label=f"{name}, AUC {area:.2f}", **look)
-        precision, recall, _ = precision_recall_curve(y, score)
-        pr.step(recall, precision, where="post", label=f"{name}, AP {average:.2f}", **look)
-        said.append(f"{name}: AUC {area:.2f}, average precision {average:.2f}")
+        look = {"curve_kwargs": {"color": CLASS_COLOURS.get(name, INK), "linestyle": dash}}
+        first = RocCurveDisplay.from_predictions(y, score, ax=roc, name=name, **look)
+        second = PrecisionRecallDisplay.from_predictions(y, score, ax=pr, name=name, **look)
+        areas = f"AUC {first.roc_auc:.2f}, average precision {second.average_precision:.2f}"
+        alt.append(f"{name}: {areas}")
     roc.plot([0, 1], [0, 1], color="#a0a0a0", linewidth=0.8, zorder=0)
     roc.set(xlabel="false positive rate (0 to 1)", ylabel="sensitivity (0 to 1)")
     pr.set(xlabel="recall (0 to 1)", ylabel="precision (0 to 1)")
     for ax, place in ((roc, "lower right"), (pr, "lower left")):
-        ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), aspect="equal")
         ax.grid()
         ax.legend(loc=place, frameon=True, framealpha=0.85, edgecolor="none", handlelength=2.4)
-    fig.suptitle(title, x=0.01, ha="left", weight="bold", fontsize=10)
-    fig.set_label(named(title, f"ROC and precision-recall curves. {'; '.join(said)}."))
-    return fig
+    return titled(fig, title, f"ROC and precision-recall curves. {'; '.join(alt)}.")
 
 
-@style()
-def reliability(truth: np.ndarray, probability: np.ndarray, *, bins: int = 10,
-                title: str = "") -> Figure:  # fmt: skip
+def reliability(
+    truth: np.ndarray, probability: np.ndarray, *, bins: int = 10, title: str = ""
+) -> Figure:
     """Draw observed against predicted probability in equal bins, with 95 % Wilson intervals.
 
     truth, probability: (N,). Below, how many recordings fall into each bin. Raises SignalError
@@ -194,30 +349,160 @@ def reliability(truth: np.ndarray, probability: np.ndarray, *, bins: int = 10,
     """
     y, p = np.asarray(truth, dtype=float), np.asarray(probability, dtype=float)
     if y.shape != p.shape or not len(p) or not ((p >= 0) & (p <= 1)).all():
-        raise SignalError("the probabilities cannot be drawn", found=f"{p.shape} for {y.shape}",
-                          expected="one value in [0, 1] per truth")  # fmt: skip
-    which = np.minimum((p * bins).astype(int), bins - 1)
-    n = np.bincount(which, minlength=bins)
-    full = n > 0
-    mean = np.bincount(which, p, bins)[full] / n[full]
-    rate = np.bincount(which, y, bins)[full] / n[full]
-    z2 = 1.96**2 / n[full]  # Wilson (1927)
-    centre = (rate + z2 / 2) / (1 + z2)
-    half = np.sqrt(rate * (1 - rate) * z2 + z2**2 / 4) / (1 + z2)
+        raise SignalError(
+            "the probabilities cannot be drawn",
+            expected="one value in [0, 1] per truth",
+            found=f"{p.shape} for {y.shape}",
+        )
+    bin_of = np.minimum((p * bins).astype(int), bins - 1)
+    by_bin = pd.DataFrame({"y": y, "p": p}).groupby(bin_of)
+    n, observed, mean = by_bin.size(), by_bin["y"].mean(), by_bin["p"].mean()
+    limits = [wilson(round(k), m) for k, m in zip(by_bin["y"].sum(), n, strict=True)]
     fig = Figure(figsize=(4.6, 4.4), layout="constrained")
     ax, below = fig.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
     ax.plot([0, 1], [0, 1], color="#a0a0a0", linewidth=1, label="perfect calibration")
-    ax.vlines(mean, centre - half, centre + half, color=BLUE, linewidth=1.6)
-    ax.plot(mean, rate, "o-", color=BLUE, label="observed, with 95 % interval")
-    ax.set(ylabel="observed share (0 to 1)", title=title, xlim=(-0.01, 1.01), ylim=(-0.02, 1.02))
+    ax.vlines(mean, *np.transpose(limits), color=BLUE, linewidth=1.6)
+    ax.plot(mean, observed, "o-", color=BLUE, label="observed, with 95 % interval")
+    ax.set(ylabel="observed share (0 to 1)", xlim=(-0.01, 1.01), ylim=(-0.02, 1.02))
     ax.grid()
     ax.legend()
-    edges = np.linspace(0, 1, bins + 1)
-    below.bar(edges[:-1], n, width=1 / bins, align="edge", color=BLUE, edgecolor="white")
+    below.bar(n.index / bins, n, width=1 / bins, align="edge", color=BLUE, edgecolor="white")
     below.set(xlabel="predicted probability (0 to 1)", ylabel="recordings\n(count)")
-    error = float((n[full] * np.abs(mean - rate)).sum() / n.sum())
-    fig.set_label(named(title, (
+    alt = (
         f"reliability of {len(p):,} probabilities in {bins} bins; the expected calibration error "
-        f"is {error:.3f}. Predictions average {p.mean():.2f}, the observed share is {y.mean():.2f}."
-    )))  # fmt: skip
-    return fig
+        f"is {ece(y, p, bins):.3f}. Predictions average {p.mean():.2f}, the observed share is "
+        f"{y.mean():.2f}."
+    )
+    return titled(fig, title, alt)
+
+
+def calibration_errors(table: pd.DataFrame, *, title: str = "") -> Figure:
+    """Draw the ECE of each label before and after scaling over its noise floor.
+
+    table: index label; columns before, after, floor_high (97.5 % point of `risk.noise_floor`).
+    """
+    fig = Figure(figsize=(WIDTH_IN, 1.1 + 0.32 * len(table)), layout="constrained")
+    ax, rows = fig.subplots(), np.arange(len(table))
+    ax.barh(rows, table["floor_high"], height=0.7, color="#d9d9d9", label="noise floor (97.5 %)")
+    ax.hlines(rows, table["before"], table["after"], color=GREY, linewidth=1)
+    ax.plot(table["before"], rows, "o", color=VERMILION, markerfacecolor="white", label="before")
+    ax.plot(table["after"], rows, "o", color=BLUE, label="after")
+    ax.set(yticks=rows, yticklabels=table.index, ylim=(len(table) - 0.5, -0.5))
+    ax.set(xlabel="expected calibration error (0 to 1)", ylabel="class")
+    ax.set_xlim(left=0)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="x")
+    ax.set_axisbelow(True)
+    ax.legend(loc="best")
+    alt = "; ".join(
+        f"{row.Index}: {row.before:.3f} before, {row.after:.3f} after, floor {row.floor_high:.3f}"
+        for row in table.itertuples()
+    )
+    return titled(fig, title, f"expected calibration errors and their noise floors. {alt}.")
+
+
+def net_benefit(curves: Mapping[str, pd.DataFrame], *, title: str = "") -> Figure:
+    """Draw decision curves of networks by name against acting on all and on none.
+
+    curves: name -> table of `evaluation.decision_curve`, of the same recordings and thresholds.
+    """
+    fig = Figure(figsize=(WIDTH_IN, 3.2), layout="constrained")
+    ax = fig.subplots()
+    for (name, table), (colour, _), dash in zip(curves.items(), LOOKS, DASHES, strict=False):
+        ax.plot(table.index, table["network"], color=colour, linestyle=dash, label=name)
+    t, top = table.index.to_numpy(), table["all"].max()
+    ax.plot(t, table["all"], color=GREY, linewidth=1, label="look at all")
+    ax.plot(t, table["none"], color=INK, linewidth=1, label="look at none")
+    ax.set(xlim=(t[0], t[-1]), ylim=(-0.15 * top, 1.08 * top), ylabel="net benefit (per recording)")
+    ax.set_xlabel("threshold probability of abnormal (0 to 1)")
+    ax.grid()
+    ax.legend()
+    better = {
+        name: (table["network"] > table[["all", "none"]].max(axis=1)).mean()
+        for name, table in curves.items()
+    }
+    alt = "; ".join(
+        f"{name}: above looking at all and at none for {share:.0%} of the thresholds"
+        for name, share in better.items()
+    )
+    return titled(fig, title, f"decision curves. {alt}.")
+
+
+def selective_f1(answered: np.ndarray, f1: np.ndarray, target: float, *, title: str = "") -> Figure:
+    """Draw F1 against the share answered, with a 95 % band.
+
+    answered, f1: (R, K) as `evaluation.abstention` returns them; row 0 is the point, the others are
+    the resamples. target: a line, and where the curve last reaches it.
+    """
+    grid = np.linspace(0.05, 1, 96)
+    curves = np.stack([np.interp(grid, a, v) for a, v in zip(answered, f1, strict=True)])
+    low, high = pd.DataFrame(curves[1:]).quantile([0.025, 0.975]).to_numpy()  # skips NaN
+    fig = Figure(figsize=(WIDTH_IN, 3.1), layout="constrained")
+    ax = fig.subplots()
+    ax.fill_between(grid, low, high, color=BLUE, alpha=0.2, linewidth=0, label="95 % interval")
+    ax.plot(grid, curves[0], color=BLUE, label="F1 among the answered")
+    ax.axhline(target, color=VERMILION, linewidth=1, linestyle="--", label=f"{target:g}")
+    ax.set(xlabel="share answered, the surest first (0 to 1)", ylabel="F1 (0 to 1)")
+    ax.set(xlim=(0, 1.01), ylim=(max(0, np.nanmin(low) - 0.02), 1.005))
+    ax.grid()
+    ax.legend(loc="lower left")
+    points = [int(np.abs(grid - share).argmin()) for share in (0.25, 0.5, 0.75, 1)]
+    alt = ", ".join(f"{curves[0][i]:.3f} at {grid[i]:.2f}" for i in points)
+    return titled(fig, title, f"F1 against the share answered: {alt}.")
+
+
+def deletion_curves(
+    fractions: Sequence[float],
+    forms: Mapping[str, Mapping[str, Sequence[float]]],
+    *,
+    title: str = "",
+) -> Figure:
+    """Draw mean logits over the fraction deleted, a panel for each form of deletion.
+
+    forms: {"cells": {"CBAM": values (F,), ..., "random": values (F,)}, ...}.
+    """
+    fig = Figure(figsize=(WIDTH_IN, 3.1), layout="constrained")
+    axes = fig.subplots(1, len(forms), sharey=True, squeeze=False)[0]
+    alt, handles, percent = [], {}, 100 * np.asarray(fractions)
+    for ax, (form, curves) in zip(axes, forms.items(), strict=True):
+        for name, curve in curves.items():
+            (colour, mark), dash = MAP_LOOKS[name], "--" if name == "random" else "-"
+            look = {"color": colour, "marker": mark, "markersize": 4, "linestyle": dash}
+            (handles[name],) = ax.plot(percent, curve, **look)
+        ax.set(title=form, xlabel=f"{form} deleted (%)")
+        ax.grid(axis="y")
+        last = "; ".join(f"{name} {curve[-1]:.1f}" for name, curve in curves.items())
+        alt.append(f"after deleting half of the {form}: {last}")
+    axes[0].set_ylabel("logit of the predicted class")
+    names = [name for name in MAP_LOOKS if name in handles]
+    place = {"loc": "outside lower center", "ncols": len(names)}
+    fig.legend([handles[name] for name in names], names, **place)
+    return titled(fig, title, f"mean logit of the predicted class. {'. '.join(alt)}.")
+
+
+def cascade_curves(
+    parts: Sequence[str], curves: Mapping[str, Mapping[str, Mapping]], *, title: str = ""
+) -> Figure:
+    """Draw how alike a map stays while weights are drawn anew at random, from the head down.
+
+    curves: {map: {part: {"value", "low", "high"}}}, Spearman correlations with the trained map.
+    """
+    fig = Figure(figsize=(WIDTH_IN, 3.1), layout="constrained")
+    ax = fig.subplots()
+    labels = ["trained", *(part.replace("_", "\n") for part in parts)]
+    for name, by_part in curves.items():
+        (colour, mark), table = MAP_LOOKS[name], pd.DataFrame(by_part)[list(parts)]
+        value, low, high = ([1.0, *table.loc[key]] for key in ("value", "low", "high"))
+        ax.plot(labels, value, color=colour, marker=mark, markersize=5, label=name)
+        ax.fill_between(labels, low, high, color=colour, alpha=0.2, linewidth=0)
+    ax.axhline(0, color=INK, linewidth=0.8, linestyle="--")
+    ax.set(ylim=(None, 1.05), ylabel="rank correlation with\nthe trained map")
+    ax.set_xlabel("drawn anew: this part and all to its left")
+    ax.grid(axis="y")
+    ax.legend(loc="lower left")
+    last = "; ".join(f"{name} {found[parts[-1]]['value']:.2f}" for name, found in curves.items())
+    alt = (
+        "rank correlation between the maps of the trained network and of one whose parts are drawn "
+        f"anew from the head down. With no trained part left: {last}."
+    )
+    return titled(fig, title, alt)

@@ -1,4 +1,4 @@
-"""The look that all pictures share, and how a picture reaches a page with its alternative text."""
+"""The style that all figures share, and how a figure reaches a page with its alternative text."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ import io
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from ecgnet_lib.datasets.labels import CLASSES
 from ecgnet_lib.errors import PageError
 
 # Okabe and Ito (2008): eight colours that people with colour-vision deficiencies tell apart.
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#000000"
 PALETTE = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK)  # yellow is too faint for lines
-CLASS_COLOURS = {
-    "NORM": BLUE, "ARR": VERMILION, "CD": GREEN, "MI": ORANGE, "QT": PURPLE, "HYP": SKY
-}  # fmt: skip
+CLASS_COLOURS = dict(zip(CLASSES, (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY), strict=True))
 WAVES = {"P": SKY, "QRS": ORANGE, "T": GREEN}
 LAYERS = ("#8c8c8c", VERMILION, BLUE, GREEN)  # a signal in grey, and what is drawn over it
 HEAT = "cividis"  # the same to colour-blind eyes, and monotone when printed in grey
 
 WIDTH_IN = 7.0  # text column of a page; 1 inch is shown as 100 CSS pixels
-INK = "#1a1a1a"
-
+INK, GREY = "#1a1a1a", "#707070"
 
 STYLE = {
     "figure.facecolor": "white",
@@ -37,6 +35,8 @@ STYLE = {
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
     "axes.labelsize": 9,
+    "figure.titlesize": 10,
+    "figure.titleweight": "bold",
     "xtick.labelsize": 8.5,
     "ytick.labelsize": 8.5,
     "legend.fontsize": 8.5,
@@ -48,14 +48,17 @@ STYLE = {
 }
 
 
-def style():
-    """Return the house style, to use as `with style():` or as the decorator `@style()`."""
-    return mpl.rc_context(STYLE)
+def described(fig: Figure, title: str, alt: str) -> Figure:
+    """Give a figure its alternative text as its label; a title, if there is one, comes first."""
+    fig.set_label(f"{title}: {alt}" if title else alt[0].upper() + alt[1:])
+    return fig
 
 
-def named(title: str, text: str) -> str:
-    """Return alternative text that starts with the title, if there is one."""
-    return f"{title}: {text}" if title else text[0].upper() + text[1:]
+def titled(fig: Figure, title: str, alt: str) -> Figure:
+    """Write the title above a figure, at its left end, and give it its alternative text."""
+    if title:
+        fig.suptitle(title, x=0.01, ha="left")
+    return described(fig, title, alt)
 
 
 class Picture:
@@ -83,7 +86,7 @@ def show(fig: Figure, alt: str | None = None) -> None:
     """Put a figure on the page with its alternative text, `alt` or else the figure's own label.
 
     The figure is closed, so that the notebook does not show it a second time.
-    Raises PageError for a figure without any: who cannot see it would learn nothing.
+    Raises PageError for a figure without alternative text.
     """
     import matplotlib.pyplot as plt
     from IPython.display import display

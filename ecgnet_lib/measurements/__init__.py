@@ -10,8 +10,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     ["callipers", "features", "ludb_marks", "r_peaks"],
     {
-        "callipers": ["CRITERIA", "measure"],
-        "features": ["features_of"],
+        "callipers": ["CRITERIA", "measure_beat"],
         "r_peaks": ["find_r_peaks"],
     },
 )

@@ -40,7 +40,7 @@ def qrs_edges(beat: np.ndarray, fs_hz: float, onset: int) -> tuple[int, int]:
     return _run(active, peak, -1, gap), _run(active, peak, 1, gap)
 
 
-def measure(signal: np.ndarray, fs_hz: float, qrs_on_s: np.ndarray) -> SimpleNamespace:
+def measure_beat(signal: np.ndarray, fs_hz: float, qrs_on_s: np.ndarray) -> SimpleNamespace:
     """Measure one noise-free recording (12, T): intervals in ms, voltages in mV by lead.
 
     `q`, `r`, `s` are depths and heights of the first negative, the positive and the last negative

@@ -1,7 +1,7 @@
 """Hand-made features: what a reader with callipers, a clock and a spectrum would write down.
 
 Rhythm from the times of the beats, voltages and intervals from the median beat and the textbook
-criteria met (`criteria.py`), power in bands of frequency. No learning here, and no labels.
+criteria met (`callipers.py`), power in bands of frequency. No learning here, and no labels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from ecgnet_lib.datasets.records import LEADS
 from ecgnet_lib.errors import SignalError
-from ecgnet_lib.measurements.callipers import CRITERIA, measure
+from ecgnet_lib.measurements.callipers import CRITERIA, measure_beat
 from ecgnet_lib.measurements.r_peaks import find_r_peaks
 
 BANDS_HZ = (0.5, 3, 6, 10, 20, 40)  # slow waves, flutter, fibrillation, T and P, QRS
@@ -95,7 +95,9 @@ def calliper(signal: np.ndarray, fs_hz: float, at: np.ndarray) -> dict[str, floa
     """Measure the median beat of one recording (12, T): intervals, voltages, criteria met."""
     names = [*INTERVALS, *(f"{name} {lead}" for name in BY_LEAD for lead in LEADS), *CRITERIA]
     try:
-        m = measure(signal - np.median(signal, axis=1, keepdims=True), fs_hz, at / fs_hz - QRS_ON_S)
+        m = measure_beat(
+            signal - np.median(signal, axis=1, keepdims=True), fs_hz, at / fs_hz - QRS_ON_S
+        )
     except (SignalError, ValueError):  # too few whole beats, or no room for a P or T wave
         return dict.fromkeys(names, np.nan)
     values = [*(getattr(m, name) for name in INTERVALS)]

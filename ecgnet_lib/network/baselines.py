@@ -4,14 +4,13 @@ resnet1d_wang and xresnet1d101 as Strodthoff et al. (IEEE JBHI 2021, doi 10.1109
 ran them on PTB-XL, and the CNN-LSTM of Alamatsaz et al. (arXiv 2209.00988). Widths, kernels,
 strides and heads are theirs, each source stands in the class; the code is ours.
 
-All map (B, 12, T) mV to six logits, of abnormal and of the five diseases, judged side by side
+All map (B, 12, T) mV to six logits, of abnormal and of the five diseases, as independent labels
 ("one-stage"). Shapes: B recordings, T samples, C channels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -19,27 +18,17 @@ from torch import Tensor, nn
 from ecgnet_lib.datasets.labels import DISEASES
 from ecgnet_lib.datasets.records import LEADS
 from ecgnet_lib.errors import SignalError
+from ecgnet_lib.network.ecgnet import OneStageConfig
 
 SHORTEST = 137  # samples; with fewer the unpadded layers of CNN-LSTM leave nothing
 
 
-@dataclass(frozen=True)
-class BaselineConfig:
-    """What training and prediction must know of a network that is not ours."""
-
-    fs_hz: int = 100  # samples a second that the network expects
-    head: str = "one-stage"  # see `model.combine`
-    # About the standard deviation of PTB-XL, by which Strodthoff et al. divide; batch
-    # normalisation makes it immaterial for the two residual networks.
-    scale_mv: float = 0.25
-
-
 class Baseline(nn.Module):
-    """A published `body` that maps (B, leads, T) to (B, outputs), in our clothes."""
+    """A published `body` (B, leads, T) -> (B, outputs), called as our network is."""
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
-        self.config, self.body = BaselineConfig(), body
+        self.config, self.body = OneStageConfig(), body
 
     def forward(self, x: Tensor, present: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return logits (B,) of abnormal and (B, 5) of the diseases; missing leads are zeros.
@@ -48,10 +37,9 @@ class Baseline(nn.Module):
         that does not fit.
         """
         if x.dim() != 3 or x.shape[1] != len(LEADS) or x.shape[2] < SHORTEST:
+            expected = f"(B, {len(LEADS)}, T) with T at least {SHORTEST}"
             raise SignalError(
-                "the signal does not fit the network",
-                expected=f"(B, {len(LEADS)}, T) with T at least {SHORTEST}",
-                found=tuple(x.shape),
+                "the signal does not fit the network", expected=expected, found=tuple(x.shape)
             )
         x = x / self.config.scale_mv
         if present is not None:
@@ -192,14 +180,14 @@ class CNNLSTM(Baseline):
 
 
 class LastState(nn.Module):
-    """An LSTM along time of which only the last output counts: (B, C, T) to (B, H)."""
+    """The last output of an LSTM along time: (B, C, T) to (B, H)."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
         self.lstm = nn.LSTM(channels, hidden, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Read the sequence, return what is known at its end."""
+        """Return the output after the last sample."""
         return self.lstm(x.transpose(1, 2))[0][:, -1]
 
 

@@ -70,6 +70,21 @@ class ModelConfig:
         return cls(**values)
 
 
+@dataclass(frozen=True)
+class OneStageConfig:
+    """What training and prediction must know of a baseline or of the rhythm branch."""
+
+    fs_hz: int = 100  # samples a second that the network expects
+    head: str = "one-stage"  # see `combine`
+    # About the standard deviation of PTB-XL, by which Strodthoff et al. divide; batch
+    # normalisation makes it immaterial for all but CNN-LSTM.
+    scale_mv: float = 0.25
+
+    def to_dict(self) -> dict:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
 class Stem(nn.Module):
     """Turn each lead, alone and with shared weights, into tokens: (N, T) -> (N, P, C).
 

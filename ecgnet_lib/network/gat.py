@@ -5,7 +5,7 @@ same numbers as `torch_geometric.nn.GATConv` and `GATv2Conv`. Here every pair of
 in a dense matrix, which is what the equations say; for many graphs, and where nobody asks for the
 attention, `gat_edges.py` computes the same on a CPU several times as fast.
 
-Shapes: ... any batch, L nodes (leads), H heads, D features a head.
+Shapes: ... any batch, L nodes (leads), H heads, F features in, D features a head.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FEW = 32  # graphs for which the dense form is the faster one
 
 
 def lead_graph(leads: tuple[str, ...], kind: str = "anatomy") -> Tensor:
-    """Return which lead may look at which: (L, L) bool, symmetric, with self loops.
+    """Return which lead attends to which: (L, L) bool, symmetric, with self loops.
 
     "anatomy" joins neighbours on the limb ring (Cabrera order), neighbours on the chest, and the
     leads that face the same wall of the heart (lateral, inferior); "all" joins every pair.
@@ -46,8 +46,8 @@ def lead_graph(leads: tuple[str, ...], kind: str = "anatomy") -> Tensor:
 def attend(logits: Tensor, values: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
     """Softmax the logits (..., H, L, L) over the allowed sources; mix the values (..., H, L, D).
 
-    Row i of the attention says how much node i listens to each j. A node that may listen to nobody
-    (every lead around it is missing) gets zeros, not NaN.
+    Row i of the attention holds the weights of the sources of node i. A node without a source
+    (all its neighbours are missing) gets zeros, not NaN.
     """
     alpha = logits.masked_fill(~allowed, torch.finfo(logits.dtype).min).softmax(-1)
     alpha = alpha.masked_fill(~allowed, 0.0)
@@ -64,7 +64,7 @@ class GraphAttention(nn.Module):
         self.register_buffer("graph", graph.bool(), persistent=False)
 
     def split_heads(self, h: Tensor) -> Tensor:
-        """(..., L, H*D) -> (..., H, L, D)."""
+        """Map (..., L, H*D) to (..., H, L, D)."""
         return h.unflatten(-1, (self.heads, self.out_features)).transpose(-3, -2)
 
     def forward(
@@ -74,14 +74,11 @@ class GraphAttention(nn.Module):
 
         present: bool, broadcastable to (..., L); a lead that is False sends nothing.
         With `return_attention` also the attention (..., H, L, L), each row summing to one.
-        Raises SignalError when the last two dimensions do not fit.
+        Raises SignalError for another L or F.
         """
         if h.dim() < 2 or h.shape[-1] != self.in_features or h.shape[-2] != len(self.graph):
-            raise SignalError(
-                "the node features do not fit the graph attention",
-                expected=f"(..., {len(self.graph)}, {self.in_features})",
-                found=tuple(h.shape),
-            )
+            expected = f"(..., {len(self.graph)}, {self.in_features})"
+            raise SignalError("wrong node features", expected=expected, found=tuple(h.shape))
         few = h.shape[:-2].numel() <= FEW
         if not (return_attention or few or h.is_cuda or torch.compiler.is_compiling()):
             return self.along_edges(h, present)
@@ -94,12 +91,12 @@ class GraphAttention(nn.Module):
         return (out, alpha) if return_attention else out
 
     def along_edges(self, h: Tensor, present: Tensor | None) -> Tensor:
-        """Compute what `forward` promises without the attention, see `gat_edges.py`."""
+        """Return what `forward` does without the attention, computed by `gat_edges.py`."""
         nodes = h.reshape(-1, *h.shape[-2:])
+        if present is not None and present.all():
+            present = None
         if present is not None:
-            present = (
-                None if present.all() else present.expand(h.shape[:-1]).reshape(len(nodes), -1)
-            )
+            present = present.expand(h.shape[:-1]).reshape(len(nodes), -1)
         weight, bias, att = self.edge_weights()
         mixed = EdgeAttention.apply(F.linear(nodes, weight, bias), att, self.graph, present)
         return mixed.add_(self.bias).view(*h.shape[:-1], -1)

@@ -1,7 +1,6 @@
-"""Crops of recordings: cut out to train on, averaged over to predict.
+"""Crops of recordings: taken to train on, averaged over to predict.
 
-Signals are an array (N, 12, T) in mV, or anything with `batch(rows)` that gives (B, 12, T) float32
-mV, such as an `archive.Archive`; only the rows of one batch are in memory at a time.
+Signals are an array (N, 12, T) in mV or a `BatchSource`, of which only one batch is in memory.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ def device() -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
-class Batches(Protocol):
-    """Recordings that stay where they are until somebody asks for some."""
+class BatchSource(Protocol):
+    """Anything with `batch(rows)` that returns recordings, such as an `Archive` on disk."""
 
     def __len__(self) -> int: ...
 
@@ -36,10 +35,10 @@ class Batches(Protocol):
         ...
 
 
-Signals = np.ndarray | Batches
+Signals = np.ndarray | BatchSource
 
 
-def reader(signals: Signals) -> Callable[[np.ndarray], np.ndarray]:
+def batch_getter(signals: Signals) -> Callable[[np.ndarray], np.ndarray]:
     """Return the function from rows (B,) to recordings (B, 12, T) float32 mV."""
     if hasattr(signals, "batch"):
         return signals.batch
@@ -58,9 +57,9 @@ def crop_length(total: int, crop_s: float, fs_hz: float) -> int:
     return length
 
 
-def cut(whole: np.ndarray, starts: Sequence[int], length: int) -> Tensor:
-    """Cut a crop out of each recording (B, 12, T): (B, 12, length), from its start on."""
-    pairs = zip(whole, starts, strict=True)
+def take_crops(recordings: np.ndarray, starts: Sequence[int], length: int) -> Tensor:
+    """Take `length` samples of each recording (B, 12, T), from its start on: (B, 12, length)."""
+    pairs = zip(recordings, starts, strict=True)
     return torch.from_numpy(np.stack([x[:, start : start + length] for x, start in pairs]))
 
 
@@ -75,27 +74,27 @@ def predict_crops(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Average the probabilities of evenly spaced crops over each recording.
 
-    signals: see the module. rows: which recordings, all by default. overlap: the share of a crop
-    that it has at least in common with the next; 0.5 covers the recording twice. present: False
-    where a lead is missing, (N, 12) for the N recordings asked for. Returns P(abnormal) (N,) and
-    joint P(disease) (N, 5), float32. The last crop ends with the recording. Raises SignalError when
-    there is no recording, or one shorter than a crop.
+    signals: (N, 12, T) mV, or a BatchSource. rows: which recordings, all by default. overlap: the
+    least share of a crop that it has in common with the next; 0.5 covers the recording twice, and
+    the last crop ends with the recording. present: (N, 12) bool for the N rows, False where a lead
+    is missing. Returns P(abnormal) (N,) and joint P(disease) (N, 5), float32. Raises SignalError
+    without a recording, or when one is shorter than a crop.
     """
-    read = reader(signals)
+    get = batch_getter(signals)
     rows = np.arange(len(signals)) if rows is None else np.asarray(rows)
     if not len(rows):
-        raise SignalError("no recording to judge", expected="at least one row")
-    total = read(rows[:1]).shape[-1]
+        raise SignalError("no recording to predict", expected="at least one row")
+    total = get(rows[:1]).shape[-1]
     length = crop_length(total, crop_s, model.config.fs_hz)
     count = 1 + math.ceil(round((total - length) / (length * (1 - overlap)), 6))
     starts = np.linspace(0, total - length, count).round().astype(int)
     was_training, home = model.training, next((p.device for p in model.parameters()), device())
-    if was_training or home != device():  # for one recording walking through the modules is dear
+    if was_training or home != device():  # walking through the modules takes time
         model.eval().to(device())
     abnormal, diseases = [], []
     for begin in range(0, len(rows), batch):
         some = slice(begin, begin + batch)
-        x = torch.from_numpy(read(rows[some])).to(device())
+        x = torch.from_numpy(get(rows[some])).to(device())
         here = None if present is None else torch.from_numpy(present[some]).to(device())
         parts = [predict(model, x[..., start : start + length], here) for start in starts]
         abnormal.append(torch.stack([p for p, _ in parts]).mean(0).cpu())

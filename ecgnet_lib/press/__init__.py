@@ -5,12 +5,10 @@ Pages take two things from here: `record`, for values that others quote, and `sh
 
 import sys
 
-import lazy_loader as lazy
+from ecgnet_lib.press.record import record, show_source
+
+__all__ = ["record", "show_source"]
 
 # A grammar of international web addresses, for a check that no notebook needs: jsonschema does
 # without it where it is missing, and every command starts a second sooner.
 sys.modules.setdefault("rfc3987_syntax", None)
-
-__getattr__, __dir__, __all__ = lazy.attach(
-    __name__, submod_attrs={"record": ["record"], "source": ["show_source"]}
-)

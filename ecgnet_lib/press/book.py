@@ -1,49 +1,38 @@
-"""The pages of the book, in the order in which they can be executed, and their keys."""
+"""The pages of the book: their keys, and the execution of those whose key changed."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import re
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache, cached_property
-from graphlib import CycleError, TopologicalSorter
-from multiprocessing import get_context
+from functools import cache, cached_property, partial
 from pathlib import Path
-
-import yaml
 
 from ecgnet_lib.errors import PageError
 from ecgnet_lib.paths import ROOT
-from ecgnet_lib.press.keys import Library, data_manifest, page_code, page_key, sources_named
-from ecgnet_lib.press.pages import Page, read_page
-from ecgnet_lib.press.run import Job, bring, executed, recorded_in, refresh, run
+from ecgnet_lib.press import keys
+from ecgnet_lib.press.pages import Page, read_page, tags
+from ecgnet_lib.press.record import recorded
+from ecgnet_lib.press.run import Job, ensure_executed, executed
 
 UNSAFE = re.compile(r"[^\w.=-]+")  # in a file name
-AT_ONCE = 2  # pages executed at the same time, each in one thread
+AT_ONCE = 2  # pages executed at the same time, each in one thread of its kernel
 
 
 def contents(root: Path) -> list[str]:
     """Return the documents that _toc.yml lists, without suffix, in reading order."""
-    file = root / "book" / "_toc.yml"
-
-    def documents(node: object) -> list[str]:
-        if isinstance(node, list):
-            return [name for item in node for name in documents(item)]
-        if not isinstance(node, dict):
-            return []
-        here = [node[key] for key in ("root", "file") if key in node]
-        return here + [name for value in node.values() for name in documents(value)]
+    from sphinx_external_toc.parsing import MalformedError, parse_toc_yaml
 
     try:
-        names = documents(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (FileNotFoundError, yaml.YAMLError) as error:
+        names = list(parse_toc_yaml(root / "book" / "_toc.yml"))
+    except (OSError, ValueError, MalformedError) as error:
         raise PageError("no table of contents", file="book/_toc.yml", found=error) from None
-    missing = [n for n in names if not any((root / "book").glob(f"{n}.*"))]
+    missing = [n for n in names if n != "glance" and not any((root / "book").glob(f"{n}.*"))]
     if missing:
         raise PageError("pages are listed that do not exist", file="book/_toc.yml", found=missing)
     return names
@@ -55,31 +44,21 @@ class Book:
     manifest: what tells the data of a page apart; tests pass something smaller.
     """
 
-    def __init__(self, root: Path = ROOT, manifest: Callable[..., str] = data_manifest) -> None:
+    def __init__(
+        self, root: Path = ROOT, manifest: Callable[..., str] = keys.data_manifest
+    ) -> None:
         self.root = root
         self.documents = contents(root)
-        pages = [n for n in self.documents if (root / "book" / f"{n}.ipynb").is_file()]
-        self.pages: dict[str, Page] = {n: read_page(root / "book" / f"{n}.ipynb") for n in pages}
+        files = [root / "book" / f"{name}.ipynb" for name in self.documents]
+        self.pages: dict[str, Page] = {f.stem: read_page(f) for f in files if f.is_file()}
         self.manifest = cache(manifest)
-        for page in self.pages.values():
-            if unknown := [name for name in page.after if name not in self.pages]:
-                raise PageError(
-                    "it comes after pages that are not there", file=page.file, found=unknown
-                )
-        try:
-            self._sorter().prepare()
-        except CycleError as error:
-            raise PageError("pages wait for each other", found=" -> ".join(error.args[1])) from None
-
-    def _sorter(self, names: set[str] | None = None) -> TopologicalSorter:
-        return TopologicalSorter(
-            {n: p.after for n, p in self.pages.items() if names is None or n in names}
-        )
 
     @cached_property
-    def library(self) -> Library:
-        """Return the library's files, read when the first key asks."""
-        return Library(self.root)
+    def library(self) -> dict[str, str]:
+        """Return {path: SHA-256} of the library that pages use, and of the files that it names."""
+        paths = keys.library_files(self.root)
+        text = "\n".join(path.read_text(encoding="utf-8") for path in paths)
+        return keys.checksums(self.root, [*paths, *keys.named_files(self.root, text)])
 
     @cached_property
     def lock(self) -> str:
@@ -88,6 +67,17 @@ class Book:
         if not file.is_file():
             raise PageError("the lock of the environment is missing", file=file.name)
         return hashlib.sha256(file.read_bytes()).hexdigest()
+
+    def files(self, code: str, *more: str) -> dict[str, str]:
+        """Return {path: SHA-256} of what code may depend on.
+
+        That is the library, the files `more`, and the files of the book that code or `more` name.
+        """
+        paths = [self.root / name for name in more]
+        text = "\n".join([code, *(path.read_text(encoding="utf-8") for path in paths)])
+        return self.library | keys.checksums(
+            self.root, [*paths, *keys.named_files(self.root, text)]
+        )
 
     def page(self, name: str) -> Page:
         """Return a page by its name, '07_training' or '07' or 'training'; PageError if none."""
@@ -98,78 +88,58 @@ class Book:
             )
         return self.pages[found[0]]
 
-    def key(self, name: str, given: dict[str, object] | None = None) -> str:
-        """Return the key that a page has now, with some parameters set from outside."""
-        page = self.pages[name]
-        settings = page.settings(given or {})
-        files = self.library.used_by(page_code(page))
-        files["requirements.lock"] = self.lock
-        data = self.data(page, settings)
-        return page_key(page, settings, files, data, {n: self.key(n) for n in page.after})
-
-    def data(self, page: Page, settings: dict[str, object]) -> str:
-        """Return what tells the recordings of a page apart, "" where it reads none."""
-        if "dataset" not in settings:
-            return ""
-        named = sources_named(page_code(page))
-        return self.manifest(settings["dataset"], settings.get("fs_hz", 100), named)
-
     def job(self, name: str, given: dict[str, object] | None = None) -> Job:
-        """Return what it takes to bring a page up to date, checked."""
+        """Return what it takes to bring a page up to date, with some parameters set from outside.
+
+        Its key is the SHA-256 of everything that the results of the page may depend on.
+        """
         page = self.pages[name]
         given = page.values(given or {})
-        data = self.data(page, page.settings(given))
-        data = data and hashlib.sha256(data.encode()).hexdigest()
-        file = self.root / "build" / "book" / f"{name}.ipynb"
-        return Job(page, given, self.key(name, given), file, self.root, self.lock, data)
+        settings, data = page.settings(given), ""
+        if "dataset" in settings:
+            data = self.manifest(settings["dataset"], keys.sources_named(page.source))
+            data = hashlib.sha256(data.encode()).hexdigest()
+        parts = {
+            "python": sys.version_info[:2],
+            "lock": self.lock,
+            "cells": [[cell["source"], tags(cell)] for cell in page.code],
+            "parameters": settings,
+            "files": self.files(page.source),
+            "data": data,
+        }
+        key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        out = self.root / "build" / "book" / f"{name}.ipynb"
+        return Job(page, given, key, out, self.root, self.lock, data)
 
-    def before(self, name: str) -> set[str]:
-        """Return the pages that a page comes after, at any distance."""
-        near = set(self.pages[name].after)
-        return near.union(*(self.before(n) for n in near))
-
-    def refresh(self, say: Callable[[str], None], names: set[str] | None = None) -> None:
-        """Bring all pages, or the named ones, up to date, two at a time where they allow it.
+    def refresh(self, log: Callable[[str], None]) -> None:
+        """Execute the pages whose key changed, two at a time; give the others their present prose.
 
         Raises PageError at the end with every failure; what could be executed has been.
         """
-        sorter = self._sorter(names)
-        sorter.prepare()
-        failed: dict[str, str] = {}
-        stale: deque[Job] = deque()
-        running: dict[Future, str] = {}
 
-        def finish(name: str, state: str) -> None:
-            say(f"  {name:<16} {state}")
-            sorter.done(name)
+        def failure(job: Job) -> str | None:
+            try:
+                ensure_executed(job, log)
+            except PageError as error:
+                log(f"  {job.page.name:<16} FAILED")
+                return str(error)
 
-        with ProcessPoolExecutor(AT_ONCE, mp_context=get_context("spawn")) as pool:
-            while sorter.is_active():
-                for name in sorter.get_ready():
-                    page, job = self.pages[name], self.job(name)
-                    if bad := [n for n in page.after if n in failed]:
-                        failed[name] = f"{page.file}: not executed, since {bad[0]} failed"
-                        finish(name, "not executed")
-                    elif state := refresh(job):
-                        finish(name, state)
-                    else:
-                        stale.append(job)
-                while stale and len(running) < AT_ONCE:
-                    job = stale.popleft()
-                    say(f"  {job.page.name:<16} executing ...")
-                    running[pool.submit(run, job)] = job.page.name
-                if not running:
-                    continue
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    name = running.pop(future)
-                    try:
-                        finish(name, future.result())
-                    except (PageError, BrokenProcessPool) as error:
-                        failed[name] = str(error)
-                        finish(name, "FAILED")
-        if failed:
-            text = "\n\n".join(failed.values())
-            raise PageError(f"{len(failed)} of {len(self.pages)} pages failed\n\n{text}")
+        if failures := list(filter(None, in_turn(failure, map(self.job, self.pages)))):
+            what = f"{len(failures)} of {len(self.pages)} pages failed"
+            raise PageError("\n\n".join([what, *failures]))
+
+
+def in_turn(function: Callable[[Job], object], jobs: Iterable[Job]) -> list:
+    """Call a function with each job, two at a time; return what it returned, in order."""
+    import psutil
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        try:
+            return list(pool.map(function, jobs))
+        except KeyboardInterrupt:  # kernels run in sessions of their own, which it does not reach
+            for process in psutil.Process().children():
+                process.kill()
+            raise
 
 
 def sweep(
@@ -177,12 +147,12 @@ def sweep(
     name: str,
     given: dict[str, object],
     axes: dict[str, list[object]],
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> list[tuple[dict[str, object], dict[str, object]]]:
     """Execute a page for every combination of the axes' values; return [(settings, values)].
 
     The executed pages lie in build/runs/PAGE/; one that is up to date is not executed again, so a
-    sweep that was cut off goes on where it was. Pages that it comes after are brought up to date.
+    sweep that was cut off goes on where it was.
     """
     page = book.page(name)
     jobs = []
@@ -191,11 +161,5 @@ def sweep(
         slug = "_".join(f"{key}={value}" for key, value in job.given.items()) or "defaults"
         out = book.root / "build" / "runs" / page.name / f"{UNSAFE.sub('-', slug)}.ipynb"
         jobs.append(replace(job, out=out))
-    if before := book.before(page.name):
-        book.refresh(say, before)
-    results = []
-    with ProcessPoolExecutor(AT_ONCE, mp_context=get_context("spawn")) as pool:
-        for job, state in zip(jobs, pool.map(bring, jobs), strict=True):
-            say(f"  {job.out.stem:<30} {state}")
-            results.append((job.given, recorded_in(executed(job), page.file)))
-    return results
+    in_turn(partial(ensure_executed, log=log), jobs)
+    return [(job.given, recorded(executed(job))) for job in jobs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -17,15 +18,17 @@ from ecgnet_lib.errors import PageError
 from ecgnet_lib.evaluation import results
 from ecgnet_lib.files import write_if_new
 from ecgnet_lib.press.book import ROOT, Book
+from ecgnet_lib.press.glance import glance_page
+from ecgnet_lib.press.keys import checksums
 from ecgnet_lib.press.ledger import ledger_page
 from ecgnet_lib.press.lite import LITE, lite
 from ecgnet_lib.press.numbers import book_texts, check_numbers
-from ecgnet_lib.press.pages import code_cells
 
 MATHJAX = "tex-svg.js"  # formulas as SVG: one file, no fonts, works from file:// without a network
+MADE = {"claims": ledger_page, "glance": glance_page}  # documents that no one writes
 
 
-def build(root: Path = ROOT, say: Callable[[str], None] = print, browser: bool = False) -> Path:
+def build(root: Path = ROOT, log: Callable[[str], None] = print, browser: bool = False) -> Path:
     """Execute what is stale, make build/html/, return its index.html.
 
     browser: with the pages that run in the reader's browser, and buttons that lead there.
@@ -37,22 +40,21 @@ def build(root: Path = ROOT, say: Callable[[str], None] = print, browser: bool =
     start = time.monotonic()
     book = Book(root)
     check_numbers(root, book_texts(root))
-    stage(root)
-    say(f"Pages ({len(book.pages)})")
-    book.refresh(say)
-    census_pages(book)
-    if "claims" in book.documents:
-        write_if_new(root / "build" / "book" / "claims.md", ledger_page(book).encode())
-
+    stage(book)
+    log(f"Pages ({len(book.pages)})")
+    book.refresh(log)
+    for name, make in MADE.items():
+        if name in book.documents:
+            write_if_new(root / "build" / "book" / f"{name}.md", make(book).encode())
     if browser:
-        say("Pages that run in a browser")
-        extra = lite(book, say)
+        log("Pages that run in a browser")
+        extra = lite(book, log)
     html, key_file = root / "build" / "html", root / "build" / "html.key"
     key = site_key(root, browser)
     if html.is_dir() and key_file.is_file() and key_file.read_text() == key:
-        say("Site: nothing changed")
+        log("Site: nothing changed")
     else:
-        say("Site: building")
+        log("Site: building")
         key_file.unlink(missing_ok=True)
         made = jupyter_book(root, browser)
         census_site(book.documents, made)
@@ -63,50 +65,44 @@ def build(root: Path = ROOT, say: Callable[[str], None] = print, browser: bool =
         write_if_new(key_file, key.encode())
     census_site(book.documents, html)
     size = sum(file.stat().st_size for file in html.rglob("*") if file.is_file())
-    say(
+    log(
         f"{len(book.documents)} documents, {size / 1e6:.0f} MB, {time.monotonic() - start:.0f} s. "
         "Open build/html/index.html"
     )
     return html / "index.html"
 
 
-def stage(root: Path) -> None:
+def stage(book: Book) -> None:
     """Make build/book/ hold what book/ holds, except that its notebooks are the executed ones."""
-    source, target = root / "book", root / "build" / "book"
-    contents = {
-        path.relative_to(source): path.read_bytes() if path.suffix != ".ipynb" else None
-        for path in visible_files(source)
-    }
+    source, target = book.root / "book", book.root / "build" / "book"
+    files = {path.relative_to(source): path for path in visible_files(source)}
+    made = {Path(f"{name}.md") for name in MADE}
+    made |= {name for name in files if name.suffix == ".ipynb"}
+    contents = {name: path.read_bytes() for name, path in files.items() if name not in made}
     contents[Path("_static", "mathjax", MATHJAX)] = mathjax()
-    made = {Path("claims.md")}  # once the pages are there
-    if (source / "results").is_dir():
-        contents[Path("cover.md")] = cover(target / "cover.md")
-    for path in list(target.rglob("*")):
-        if path.is_file() and path.relative_to(target) not in contents.keys() | made:
+    if (source / "results" / "comparison.json").is_file():
+        contents[Path("cover.md")] = cover(book, target / "cover.md")
+    for path in visible_files(target):
+        if path.relative_to(target) not in contents.keys() | made:
             path.unlink()
-    for relative, content in contents.items():
-        if content is not None:
-            write_if_new(target / relative, content)
+    for name, content in contents.items():
+        write_if_new(target / name, content)
 
 
-def cover(made: Path) -> bytes:
+def cover(book: Book, made: Path) -> bytes:
     """Return the figures of the cover as Markdown; those made before, while they still hold."""
-    code = ROOT / "ecgnet_lib" / "figures"
-    files = [code / f"{part}.py" for part in ("cover", "leakage", "style")]
-    files += [results.RESULTS / "comparison.json", results.RESULTS / "leakage.json"]
-    key = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-    if made.is_file() and made.read_bytes().startswith(f"% {key}\n".encode()):
-        return made.read_bytes()
-    from ecgnet_lib.figures import cover as figures_cover  # they draw, and so take a second
-    from ecgnet_lib.figures import style as figures_style
+    used = json.dumps(book.files("comparison.json leakage.json"))
+    key = f"% {hashlib.sha256(used.encode()).hexdigest()}\n"
+    if made.is_file() and (text := made.read_text(encoding="utf-8")).startswith(key):
+        return text.encode()
+    from ecgnet_lib import figures  # which takes a second
 
-    figures = [
-        figures_cover.honest(results.load_result("comparison.json")),
-        figures_cover.leaky(results.load_result("leakage.json")),
+    drawn = [
+        figures.scores.cover_rebuilt(results.load_result("comparison.json")),
+        figures.scores.cover_leakage(results.load_result("leakage.json")),
     ]
-    images = "\n".join(figures_style.picture(figure)._repr_html_() for figure in figures)
-    text = f'% {key}\n```{{raw}} html\n<div class="cover">\n{images}\n</div>\n```\n'
-    return text.encode()
+    images = "\n".join(figures.style.picture(figure)._repr_html_() for figure in drawn)
+    return f'{key}```{{raw}} html\n<div class="cover">\n{images}\n</div>\n```\n'.encode()
 
 
 def visible_files(folder: Path) -> list[Path]:
@@ -132,11 +128,7 @@ def site_key(root: Path, browser: bool = False) -> str:
     parts += [root / "requirements.lock", *(root / "ecgnet_lib" / "press").glob("theme.py")]
     if browser:
         parts += visible_files(root / "build" / "lite" / "contents")
-    digest = hashlib.sha256()
-    for path in parts:
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
-    return digest.hexdigest()
+    return hashlib.sha256(json.dumps(checksums(root, parts)).encode()).hexdigest()
 
 
 def jupyter_book(root: Path, browser: bool = False) -> Path:
@@ -173,28 +165,11 @@ def jupyter_book(root: Path, browser: bool = False) -> Path:
     return work / "_build" / "html"
 
 
-def census_pages(book: Book) -> None:
-    """Raise PageError unless every page is there, executed, without an error."""
-    import nbformat
-
-    for name, page in book.pages.items():
-        file = book.root / "build" / "book" / f"{name}.ipynb"
-        if not file.is_file():
-            raise PageError("the page was not executed", file=page.file)
-        notebook = nbformat.read(file, as_version=4)
-        if any(o["output_type"] == "error" for c in code_cells(notebook) for o in c["outputs"]):
-            raise PageError("the executed page holds an error", file=page.file)
-
-
 def census_site(documents: list[str], html: Path) -> None:
     """Raise PageError unless every document of _toc.yml has become a page with something on it.
 
     Jupyter Book has been known to make no page at all and to exit with success.
     """
-    empty = [
-        name
-        for name in [*documents, "index"]
-        if not (file := html / f"{name}.html").is_file() or file.stat().st_size == 0
-    ]
-    if empty:
+    files = [html / f"{name}.html" for name in (*documents, "index")]
+    if empty := [f.stem for f in files if not f.is_file() or f.stat().st_size == 0]:
         raise PageError("the site lacks pages", found=", ".join(empty))

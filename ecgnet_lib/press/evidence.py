@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ecgnet_lib.evaluation import risk
-from ecgnet_lib.evaluation.results import RESULTS, ablations, load_predictions, load_result
+from ecgnet_lib.evaluation.results import RESULTS, ablation, load_predictions, load_result
 
 MAIN = "B"  # the protocol of the verdicts: all databases, each recording judged once
 
@@ -160,7 +160,7 @@ def _denoising(pair: list[str]) -> Found | None:
 
 def _blocks(names: list[str]) -> Found | None:
     """The block whose removal costs least."""
-    taken_out = ablations(load_result("comparison.json"), *names)
+    taken_out = ablation(*names)
     rows = {name: taken_out[name]["difference_to_full"] for name in names if name in taken_out}
     if not rows:
         return None

@@ -23,7 +23,7 @@ def measured(book: Book) -> dict[str, tuple[Claim, Found | None]]:
     The key is that of a page: the code that measures, and the results of record that it names.
     """
     claims = read_claims(book.root / "book" / "claims.yml")
-    used = book.library.used_by("", *(f"ecgnet_lib/press/{n}.py" for n in ("claims", "evidence")))
+    used = book.files("", *(f"ecgnet_lib/press/{n}.py" for n in ("claims", "evidence")))
     key = hashlib.sha256(json.dumps([used, book.lock], sort_keys=True).encode()).hexdigest()
     file = book.root / LEDGER
     if file.is_file() and (held := json.loads(file.read_text(encoding="utf-8")))["key"] == key:

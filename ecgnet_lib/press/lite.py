@@ -2,7 +2,7 @@
 
 Python in the browser (Pyodide) has NumPy, SciPy and PyWavelets, but no PyTorch and no wfdb: only
 pages that need neither can run there, on simulated recordings. They are the pages of the book with
-one cell more, beside them exactly the files of the library that they use.
+one cell more, beside them the rooms of the library.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from pathlib import Path
 from ecgnet_lib.errors import PageError
 from ecgnet_lib.files import write_if_new
 from ecgnet_lib.press.book import Book, sweep
-from ecgnet_lib.press.keys import page_code
 from ecgnet_lib.press.pages import tags
 
 LITE = "ECGNET_LITE"  # set for Sphinx where the site has these pages
 PAGES = ("02_denoising", "virtual_patient")
 PACKAGES = (
     *("numpy", "scipy", "pandas", "matplotlib", "seaborn", "pywavelets", "scikit-learn"),
-    *("jinja2", "tqdm"),  # for the tables of pandas; for progress
+    *("jinja2", "tqdm", "lazy-loader"),  # tables of pandas, progress, the rooms of the library
 )
 ROLE = re.compile(r"\{(?P<name>doc|term|cite|glue:text)\}`(?P<text>[^`<]*?)(?: <[^`>]*>)?`")
 SIMULATED = 'dataset = "simulated"  # recordings of patients are not at hand in a browser'
@@ -49,8 +48,8 @@ def plain(text: str, values: dict[str, object]) -> str:
     return ROLE.sub(said, text)
 
 
-def contents(book: Book, say: Callable[[str], None]) -> dict[str, bytes]:
-    """Return {path: content} of all that a reader finds there: pages, library, results of record.
+def contents(book: Book, log: Callable[[str], None]) -> dict[str, bytes]:
+    """Return {path: content} of all that a reader finds there: pages, library, stored results.
 
     Each page is executed on simulated recordings first, so that its prose quotes what they give.
     """
@@ -60,7 +59,7 @@ def contents(book: Book, say: Callable[[str], None]) -> dict[str, bytes]:
     found = {}
     for name in PAGES:
         page = book.pages[name]
-        ((_, values),) = sweep(book, name, {"dataset": "simulated"}, {}, say)
+        ((_, values),) = sweep(book, name, {"dataset": "simulated"}, {}, log)
         notebook = nbformat.from_dict(page.notebook)
         for cell in notebook.cells:
             if cell["cell_type"] == "markdown":
@@ -73,16 +72,16 @@ def contents(book: Book, say: Callable[[str], None]) -> dict[str, bytes]:
             "language_info": {"name": "python"},
         }
         found[f"{name}.ipynb"] = nbformat.writes(notebook).encode()
-        for file in book.library.used_by(page_code(page)):
+        for file in book.files(page.source):
             found[file] = (book.root / file).read_bytes()
     return found
 
 
-def lite(book: Book, say: Callable[[str], None]) -> Path:
+def lite(book: Book, log: Callable[[str], None]) -> Path:
     """Make build/lite/site/ and return it; PageError where JupyterLite is not there, or fails."""
     work = book.root / "build" / "lite"
     shutil.rmtree(work, ignore_errors=True)
-    for file, content in contents(book, say).items():
+    for file, content in contents(book, log).items():
         write_if_new(work / "contents" / file, content)
     done = subprocess.run(
         [

@@ -1,25 +1,23 @@
-"""A page before it is executed: its cells, its parameters, the pages that it comes after.
+"""A page before it is executed: its cells and its parameters.
 
-Papermill itself only warns about a parameter that the page does not have, and ignores every
-parameter when no cell is tagged. A book of results cannot afford either: here both are errors.
+Papermill only warns about a parameter that the page does not have, and ignores every parameter when
+no cell is tagged 'parameters'. Here both are errors.
 """
 
 from __future__ import annotations
 
 import ast
 import difflib
-import io
 import json
 import math
-import tokenize
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ecgnet_lib.errors import PageError
-from ecgnet_lib.files import write_if_new
 
-KINDS = {"int": int, "float": float, "str": str, "bool": bool}
-WORDS = {"true": True, "1": True, "false": False, "0": False}
+TYPES = {"int": int, "float": float, "str": str, "bool": bool}
+BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+RULE = f"only lines such as `name: type = literal  # what it does`, type one of {', '.join(TYPES)}"
 
 
 @dataclass(frozen=True)
@@ -27,42 +25,26 @@ class Parameter:
     """One parameter of a page, from a line such as `epochs: int = 12  # passes over the data`."""
 
     name: str
-    kind: type
-    optional: bool  # written `int | None`
-    default: float | int | str | bool | None
+    type: type
+    default: float | int | str | bool
     help: str
 
-    @property
-    def annotation(self) -> str:
-        """Return the type as the page writes it."""
-        return self.kind.__name__ + (" | None" if self.optional else "")
-
-    def parse(self, value: object) -> float | int | str | bool | None:
-        """Return a value, or the text of one, in the parameter's type; PageError if it cannot."""
+    def parse(self, value: object) -> float | int | str | bool:
+        """Return a value, or its text, in the parameter's type; PageError if that cannot be."""
         try:
-            return self.check(self._read(value) if isinstance(value, str) else value)
+            if isinstance(value, str):
+                value = BOOLEANS[value.lower()] if self.type is bool else self.type(value)
+            elif self.type is float and type(value) is int:
+                value = float(value)
+            # Not isinstance: True is no int here.
+            if type(value) is self.type and not (self.type is float and not math.isfinite(value)):
+                return value
         except (ValueError, KeyError):
-            raise PageError(
-                f"the parameter {self.name} does not take {value!r}",
-                expected=f"{self.annotation} ({self.help})",
-            ) from None
-
-    def _read(self, text: str) -> float | int | str | bool | None:
-        if self.optional and text == "None":
-            return None
-        return WORDS[text.lower()] if self.kind is bool else self.kind(text)
-
-    def check(self, value: object) -> float | int | str | bool | None:
-        """Return a value of the parameter's type as it is, an int for a float; else ValueError."""
-        if value is None and self.optional:
-            return None
-        if self.kind is float and type(value) is int:
-            value = float(value)
-        if type(value) is not self.kind:  # not isinstance: True is no int here
-            raise ValueError(value)
-        if self.kind is float and not math.isfinite(value):
-            raise ValueError(value)
-        return value
+            pass
+        raise PageError(
+            f"the parameter {self.name} does not take {value!r}",
+            expected=f"{self.type.__name__} ({self.help})",
+        )
 
 
 @dataclass(frozen=True)
@@ -73,17 +55,20 @@ class Page:
     file: str  # relative to the project, for messages
     notebook: dict
     parameters: dict[str, Parameter]
-    after: tuple[str, ...]  # the pages whose results it uses
 
     @property
     def code(self) -> list[dict]:
         """Return the code cells, in order."""
         return code_cells(self.notebook)
 
-    def values(self, settings: dict[str, object]) -> dict[str, object]:
-        """Return the settings in their types; PageError for an unknown name or a misfit value."""
-        result = {}
-        for name, value in settings.items():
+    @property
+    def source(self) -> str:
+        """Return the source of all code cells as one text."""
+        return "\n".join(cell["source"] for cell in self.code)
+
+    def values(self, given: dict[str, object]) -> dict[str, object]:
+        """Return the given values in their types; PageError for an unknown name or a misfit."""
+        for name in given:
             if name not in self.parameters:
                 near = difflib.get_close_matches(name, self.parameters, n=1, cutoff=0.5)
                 raise PageError(
@@ -91,8 +76,7 @@ class Page:
                     expected="one of " + ", ".join(self.parameters),
                     remedy=f"did you mean {near[0]}?" if near else None,
                 )
-            result[name] = self.parameters[name].parse(value)
-        return result
+        return {name: self.parameters[name].parse(value) for name, value in given.items()}
 
     def settings(self, given: dict[str, object]) -> dict[str, object]:
         """Return every parameter's value: the given ones, the page's defaults for the rest."""
@@ -126,72 +110,36 @@ def read_page(path: Path) -> Page:
     except (ValueError, nbformat.ValidationError) as error:  # JSON and UTF-8 errors are ValueErrors
         found = str(error).splitlines()[0]
         raise PageError("the page is not a notebook", file=file, found=found) from None
-
-    tagged = [cell for cell in notebook.cells if "parameters" in tags(cell)]
-    if len(tagged) != 1:
+    tagged = [i for i, cell in enumerate(code_cells(notebook)) if "parameters" in tags(cell)]
+    if tagged != [0]:
         raise PageError(
-            "a page needs exactly one cell tagged 'parameters'",
+            "not exactly one cell is tagged 'parameters', or it is not the first code cell",
             file=file,
-            found=f"{len(tagged)}",
-            remedy="tag its first code cell",
+            found=f"{len(tagged)} such cells",
+            remedy="tag the first code cell, and no other",
         )
-    if tagged[0] not in code_cells(notebook)[:1]:
-        raise PageError("the cell tagged 'parameters' is not the first code cell", file=file)
-
-    after = notebook.metadata.get("ecgnet", {}).get("after", [])
-    if not isinstance(after, list) or not all(isinstance(name, str) for name in after):
-        raise PageError(
-            "metadata.ecgnet.after is not a list of page names", file=file, found=repr(after)
-        )
-    parameters = read_parameters(tagged[0]["source"], file)
-    return Page(path.stem, file, notebook, parameters, tuple(after))
+    parameters = read_parameters(code_cells(notebook)[0]["source"], file)
+    return Page(path.stem, file, notebook, parameters)
 
 
 def read_parameters(source: str, file: str = "parameters cell") -> dict[str, Parameter]:
-    """Return the parameters of a cell, in order; PageError for anything but typed literals.
+    """Return the parameters of a cell by name, in order; PageError for anything but typed literals.
 
-    Every line reads `name: type = literal  # what it does`, type being int, float, str or bool,
-    or one of these followed by `| None`.
+    Every line reads `name: type = literal  # what it does`, type being int, float, str or bool.
     """
-    rule = "name: type = literal  # what it does"
+    from papermill.translators import PythonTranslator
+
+    parameters = {}
     try:
-        statements = ast.parse(source).body
-        tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
-    except (SyntaxError, tokenize.TokenError) as error:
-        raise PageError("the parameters cell is not Python", file=file, found=error) from None
-    comments = {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
-
-    parameters: dict[str, Parameter] = {}
-    for statement in statements:
-        line = ast.unparse(statement)
-        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
-            raise PageError("a parameter has no type", file=file, expected=rule, found=line)
-        kind, bar, none = ast.unparse(statement.annotation).partition(" | ")
-        if kind not in KINDS or (bar and none != "None"):
-            raise PageError(
-                "a parameter has a type that cannot be set from outside",
-                file=file,
-                expected=f"{', '.join(KINDS)}, or one of them with '| None'",
-                found=line,
-            )
-        text = comments.get(statement.end_lineno, "").lstrip("#").strip()
-        if not text:
-            raise PageError("a parameter has no comment", file=file, expected=rule, found=line)
-        name = statement.target.id
-        if name in parameters:
-            raise PageError("a parameter stands twice", file=file, found=line)
-        try:
-            parameter = Parameter(name, KINDS[kind], bool(bar), None, text)
-            default = parameter.check(ast.literal_eval(statement.value))
-        except (ValueError, TypeError):
-            what = "a default is no literal of its type"
-            raise PageError(what, file=file, expected=rule, found=line) from None
-        parameters[name] = replace(parameter, default=default)
+        lines = ast.parse(source).body
+        for found in PythonTranslator.inspect({"source": source}):
+            kind, default = TYPES[found.inferred_type_name], ast.literal_eval(found.default)
+            if type(default) is not kind or not found.help:
+                raise ValueError(f"{found.name}: {found.inferred_type_name} = {found.default}")
+            parameters[found.name] = Parameter(found.name, kind, default, found.help)
+        if len(parameters) != len(lines):  # Papermill passes over what it does not understand
+            raise ValueError(f"{len(parameters)} parameters in {len(lines)} statements")
+    except (SyntaxError, ValueError, KeyError) as error:
+        what = "the parameters cell cannot be used"
+        raise PageError(what, file=file, expected=RULE, found=error) from None
     return parameters
-
-
-def write_notebook(notebook: dict, path: Path) -> bool:
-    """Write a notebook in one step; leave an equal file untouched. True if it was written."""
-    import nbformat
-
-    return write_if_new(path, (nbformat.writes(notebook) + "\n").encode())

@@ -248,14 +248,14 @@ def check_data() -> Iterator[Finding]:
 
     Every recording of record must be there, with its signal, in a database that is at hand.
     """
-    from ecgnet_lib.datasets.dataset import _TABLES
     from ecgnet_lib.datasets.sources import locate
+    from ecgnet_lib.datasets.tables import READERS
 
     truth = pd.read_csv(results.RESULTS / "comparison_truth.csv", index_col="recording")
     owner = truth["source"].map(lambda source: DATABASES.get(source, "challenge-2021"))
     for database, rows in truth.groupby(owner):
         try:
-            labelled = _TABLES[database](locate(database))
+            labelled = READERS[database](locate(database))
         except SourceError:
             yield Finding("data at hand", database, f"{len(rows)} recordings", "not at hand", True)
             continue

@@ -1,4 +1,4 @@
-"""Values that leave a page: recorded in a notebook, quoted in prose, read by tests.
+"""What a page uses of the press: `record`, for values that others quote, and `show_source`.
 
 `record("auc", 0.91)` shows nothing; it leaves the value in the executed page, in two forms. Prose
 takes it with MyST's glue role, rounded there: {glue:text}`08_evaluation.ipynb::auc:.3f`. A name
@@ -8,8 +8,10 @@ that no page recorded fails the build. Programs read it in full precision with `
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 import re
+import textwrap
 
 from ecgnet_lib.errors import PageError
 
@@ -63,21 +65,37 @@ def _plain(name: str, value: object) -> float | int | str | bool:
     return value
 
 
-def recorded(notebook: dict) -> dict[str, float | int | str | bool]:
+def recorded(notebook: dict, file: str | None = None) -> dict[str, float | int | str | bool]:
     """Return all values recorded in an executed notebook, in order, in full precision.
 
-    Raises PageError when a name was recorded twice: prose could not tell which one it quotes.
+    Raises PageError, naming the file, when a name was recorded twice: prose could not tell which
+    one it quotes.
     """
     values: dict[str, float | int | str | bool] = {}
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", ()):
-            claim = output.get("metadata", {}).get("claim")
-            if claim is None:
-                continue
-            if claim["name"] in values:
-                raise PageError(
-                    f"the value {claim['name']!r} is recorded twice",
-                    remedy="give each record() of a page its own name",
-                )
-            values[claim["name"]] = claim["value"]
+    outputs = (output for cell in notebook["cells"] for output in cell.get("outputs", ()))
+    for output in outputs:
+        if (claim := output.get("metadata", {}).get("claim")) is None:
+            continue
+        if claim["name"] in values:
+            raise PageError(
+                f"the value {claim['name']!r} is recorded twice",
+                file=file,
+                remedy="give each record() of a page its own name",
+            )
+        values[claim["name"]] = claim["value"]
     return values
+
+
+def show_source(*objects: object, stop: str | None = None) -> None:
+    """Display the source of classes and functions, highlighted, one below the other.
+
+    stop: leave out each object's source from the first line that contains this text on.
+    """
+    from IPython.display import Markdown, display
+
+    parts = []
+    for thing in objects:
+        lines = textwrap.dedent(inspect.getsource(thing)).splitlines()
+        end = next((i for i, line in enumerate(lines) if stop and stop in line), len(lines))
+        parts.append("\n".join(lines[:end]).rstrip())
+    display(Markdown("```python\n" + "\n\n\n".join(parts) + "\n```"))

@@ -1,26 +1,42 @@
-"""Execute one page with Papermill, in a kernel of its own; keep it only if nothing failed."""
+"""Execute one page with Papermill, in a kernel of its own; keep it only if no cell failed.
+
+An executed page begins with a line of its cost and ends with a table of its provenance: code,
+environment, data, parameters, device. Both are prose of the executed page only, and in no key.
+"""
 
 from __future__ import annotations
 
 import copy
 import json
 import os
-import re
+import subprocess
 import sys
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from ecgnet_lib.errors import PageError
 from ecgnet_lib.files import write_if_new
-from ecgnet_lib.press.card import ASK, card, code_state, cost, kernel_of
-from ecgnet_lib.press.pages import Page, code_cells, tags, write_notebook
+from ecgnet_lib.press.pages import Page, code_cells, tags
 from ecgnet_lib.press.record import recorded
 
 KERNEL = "ecgnet"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-ANSI = re.compile(r"\x1b\[[0-9;]*m")
 WIDGET = "application/vnd.jupyter.widget-view+json"
+REPORT = "from ecgnet_lib.press.run import kernel_report\n\nkernel_report()"
+LIBRARIES = {  # how they are imported, how they are installed
+    "torch": "torch",
+    "torch_geometric": "torch-geometric",
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "sklearn": "scikit-learn",
+    "pandas": "pandas",
+    "pywt": "pywavelets",
+    "wfdb": "wfdb",
+    "captum": "captum",
+    "matplotlib": "matplotlib",
+}
 
 
 @dataclass(frozen=True)
@@ -40,92 +56,78 @@ def executed(job: Job) -> dict | None:
     """Return the executed page if it is there and its key is the job's, else None."""
     import nbformat
 
-    if not job.out.is_file():
-        return None
-    notebook = nbformat.read(job.out, as_version=4)
-    about = notebook.metadata.get("ecgnet", {})
-    return notebook if about.get("key") == job.key and "about" in about else None
+    notebook = nbformat.read(job.out, as_version=4) if job.out.is_file() else None
+    fresh = notebook is not None and notebook.metadata.get("ecgnet", {}).get("key") == job.key
+    return notebook if fresh else None
 
 
-def refresh(job: Job) -> str | None:
-    """Bring new prose into a page whose results still hold; None if it must be executed."""
-    notebook = executed(job)
+def ensure_executed(job: Job, log: Callable[[str], None]) -> None:
+    """Execute a page if its key changed; else bring its prose up to date. PageError if it fails."""
+    name, notebook = f"  {job.out.stem:<16}", executed(job)
     if notebook is None:
-        return None
-    return "new text" if write_notebook(merge(job, notebook), job.out) else "fresh"
+        log(f"{name} executing ...")
+        log(f"{name} executed in {run(job):.0f} s")
+    else:
+        new = write_page(job, notebook, notebook["metadata"]["ecgnet"]["about"])
+        log(f"{name} {'new text' if new else 'fresh'}")
 
 
-STARTS = 3  # how often a kernel that dies before its first cell is started
-
-
-def run(job: Job) -> str:
-    """Execute the page and write the result; return what happened, for people.
+def run(job: Job) -> float:
+    """Execute the page, write the result, return the seconds that it took.
 
     Raises PageError naming page, cell and error when a cell fails; then the previous result stays
-    as it was and the page up to the error is left in build/work for a look.
+    as it was and the page up to the error is left in build/work.
     """
-    import nbformat
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from nbformat.v4 import new_code_cell
     from papermill import PapermillExecutionError, execute_notebook
 
     use_kernel(job.root)
     work = job.root / "build" / "work" / job.out.name
     for folder in (work.parent, job.out.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    start = time.monotonic()
+    page = without_outputs(job.page.notebook)
+    page["cells"].append(new_code_cell(REPORT))
     try:
-        for attempt in range(STARTS):
-            try:
-                execute_notebook(
-                    nbformat.from_dict(asking(job.page.notebook)),
-                    str(work),
-                    parameters=job.given,
-                    kernel_name=KERNEL,
-                    language="python",
-                    progress_bar=False,
-                    start_timeout=120,
-                    # The kernel's folder; cwd= would move this whole process.
-                    resources={"metadata": {"path": str(job.out.parent)}},
-                )
-                break
-            except RuntimeError as error:
-                # Two kernels that start at once may choose the same port; one dies, unused.
-                if "before replying" not in str(error) or attempt == STARTS - 1:
-                    raise
+        notebook = execute_notebook(
+            page,
+            str(work),
+            parameters=job.given,
+            kernel_name=KERNEL,
+            language="python",
+            progress_bar=False,
+            start_timeout=120,
+            # The kernel's folder; cwd= would move this whole process.
+            resources={"metadata": {"path": str(job.out.parent)}},
+        )
     except PapermillExecutionError as error:
-        raise PageError(failure(error, work), file=job.page.file) from None
+        place = f"  the page up to that cell: build/work/{work.name}"
+        raise PageError(f"a cell failed\n{error}\n{place}", file=job.page.file) from None
     except (CellTimeoutError, DeadKernelError, RuntimeError) as error:
         found = str(error).strip().splitlines()[-1:]
         raise PageError("its kernel stopped", file=job.page.file, found=found) from None
-    notebook = nbformat.read(work, as_version=4)
-    recorded_in(notebook, job.page.file)
+    recorded(notebook, job.page.file)
+    if not (report := notebook.cells[-1].outputs):  # sys.exit() is no error to Papermill
+        raise PageError("the page stopped before its end", file=job.page.file)
     about = {
         "code": code_state(job.root),
         "lock": job.lock,
         "data": job.data,
         "seconds": round(notebook.metadata.papermill.duration, 1),
-        "kernel": kernel_of(notebook),
+        "kernel": report[0].data["application/json"],
     }
-    notebook.metadata["ecgnet"] = {"about": about}
-    write_notebook(merge(job, notebook), job.out)
+    write_page(job, notebook, about)
     work.unlink()
-    return f"executed in {time.monotonic() - start:.0f} s"
-
-
-def bring(job: Job) -> str:
-    """Bring a page up to date, whatever it takes; return what happened."""
-    return refresh(job) or run(job)
+    return about["seconds"]
 
 
 def use_kernel(root: Path) -> None:
     """Make a private kernel the one that Papermill finds: this Python, one thread, this data."""
     folder = root / "build" / "jupyter"
     # The log level hides what a kernel says at every start (TCP) and end (the interrupt).
+    argv = ["-m", "ipykernel_launcher", "-f", "{connection_file}", "--IPKernelApp.log_level=50"]
     spec = {
-        "argv": [
-            *(sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"),
-            "--IPKernelApp.log_level=CRITICAL",
-        ],
+        "argv": [sys.executable, *argv],
         "display_name": "Python 3 (book)",
         "language": "python",
         "env": ONE_THREAD,
@@ -138,7 +140,7 @@ def use_kernel(root: Path) -> None:
         os.environ["ECGNET_DATA"] = str(Path(data).resolve())
 
 
-def stripped(notebook: dict) -> dict:
+def without_outputs(notebook: dict) -> dict:
     """Return a copy of a notebook without outputs."""
     notebook = copy.deepcopy(notebook)
     for cell in code_cells(notebook):
@@ -146,78 +148,105 @@ def stripped(notebook: dict) -> dict:
     return notebook
 
 
-def asking(notebook: dict) -> dict:
-    """Return a page without outputs, with a last cell that asks the kernel about itself."""
-    notebook = stripped(notebook)
-    ask = {"cell_type": "code", "id": "ask", "metadata": {}, "source": ASK}
-    notebook["cells"].append(ask | {"outputs": [], "execution_count": None})
-    return notebook
+def write_page(job: Job, executed: dict, about: dict) -> bool:
+    """Write the page as it stands in book/ with the outputs of an execution; True if it changed.
+
+    about: what `run` says of the execution.
+    """
+    import nbformat
+
+    notebook = without_outputs(job.page.notebook)
+    injected = [c for c in code_cells(executed) if "injected-parameters" in tags(c)]
+    results = [c for c in code_cells(executed) if "injected-parameters" not in tags(c)]
+    for cell, result in zip(code_cells(notebook), results, strict=False):
+        # Widgets load scripts from elsewhere; a progress bar's text is on stderr anyway.
+        cell["outputs"] = [o for o in result["outputs"] if WIDGET not in o.get("data", {})]
+        cell["execution_count"] = result["execution_count"]
+    cells, settings = notebook["cells"], job.page.settings(job.given)
+    after_parameters = cells.index(code_cells(notebook)[0]) + 1
+    cells[after_parameters:after_parameters] = injected
+    cells.insert(1, prose("cost", cost(about)))
+    cells.append(prose("provenance", provenance(about, settings, job.key)))
+    notebook["metadata"]["language_info"] = executed["metadata"]["language_info"]
+    notebook["metadata"]["ecgnet"] = {"key": job.key, "settings": settings, "about": about}
+    return write_if_new(job.out, (nbformat.writes(notebook) + "\n").encode())
 
 
 def prose(name: str, text: str) -> dict:
     """Return a cell of prose. Its name is its id, so that the same page is made the same again."""
-    from nbformat import from_dict
+    from nbformat.v4 import new_markdown_cell
 
-    return from_dict({"cell_type": "markdown", "id": name, "metadata": {}, "source": text})
+    return new_markdown_cell(text, id=name)
 
 
-def merge(job: Job, executed: dict) -> dict:
-    """Return the page as it stands in book/, with the outputs and the record of an execution.
+def kernel_report() -> None:
+    """Leave in the page what only its kernel knows: library versions, device, peak memory."""
+    from IPython.display import display
 
-    A line of its cost stands below the title, a card of what made it at the end.
-    """
-    notebook = stripped(job.page.notebook)
-    injected = [c for c in code_cells(executed) if "injected-parameters" in tags(c)]
-    results = iter([c for c in code_cells(executed) if "injected-parameters" not in tags(c)])
-    cells = []
-    for cell in notebook["cells"]:
-        cells.append(cell)
-        if cell["cell_type"] != "code":
-            continue
-        result = next(results)
-        # Widgets load scripts from elsewhere; a progress bar's text is on stderr anyway.
-        cell["outputs"] = [o for o in result["outputs"] if WIDGET not in o.get("data", {})]
-        cell["execution_count"] = result["execution_count"]
-        if "papermill" in result["metadata"]:
-            cell["metadata"]["papermill"] = result["metadata"]["papermill"]
-        if "parameters" in tags(cell):
-            cells += injected
-    notebook["cells"] = cells
-    for key in ("papermill", "language_info"):
-        notebook["metadata"][key] = executed["metadata"][key]
-    about = notebook["metadata"]["papermill"]
-    about.pop("input_path", None), about.pop("output_path", None)  # paths of this machine
-    settings, made = job.page.settings(job.given), executed["metadata"]["ecgnet"]["about"]
-    cells.insert(1, prose("cost", cost(made)))
-    cells.append(prose("card", card(made, settings, job.key)))
-    notebook["metadata"]["ecgnet"] = {
-        **notebook["metadata"].get("ecgnet", {}),
-        "key": job.key,
-        "settings": settings,
-        "about": made,
+    torch = sys.modules.get("torch")
+    gpu = torch is not None and torch.cuda.is_available()
+    report = {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "libraries": {
+            name: metadata.version(name) for key, name in LIBRARIES.items() if key in sys.modules
+        },
+        "device": torch.cuda.get_device_name() if gpu else "CPU, one thread",
+        "peak_mb": round(high_water_mb()),
     }
-    return notebook
+    display({"application/json": report}, raw=True)
 
 
-def recorded_in(notebook: dict, file: str) -> dict[str, object]:
-    """Return the recorded values of an executed page, or say which page has them wrong."""
+def high_water_mb() -> float:
+    """Return the most resident memory that this process ever had, in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux: there `getrusage` also counts the process that started this one
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(fields["VmHWM"].split()[0]) * 1024 / 1e6
+    import resource  # not on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes on macOS
+
+
+def code_state(root: Path) -> str:
+    """Return version and commit of the code, and whether the tree held changes beside it."""
+    version = metadata.version("ecgnet_lib")
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
     try:
-        return recorded(notebook)
-    except PageError as error:
-        raise PageError(error.what, file=file, remedy=error.remedy) from None
+        state = "with uncommitted changes" if git("status", "--porcelain") else "tree clean"
+        return f"version {version}, commit {git('rev-parse', '--short=12', 'HEAD')}, {state}"
+    except (OSError, subprocess.CalledProcessError):
+        return f"version {version}, not in a git repository"
 
 
-def failure(error, work: Path) -> str:
-    """Return what failed in a cell (a PapermillExecutionError): the cell, the traceback's tail."""
-    trace = ANSI.sub("", "\n".join(error.traceback)).splitlines()
-    source = error.source.splitlines()
-    return "\n".join(
-        [
-            f"cell [{error.exec_count}] failed with {error.ename}: {ANSI.sub('', error.evalue)}",
-            *(f"    {line}" for line in source[:6]),
-            *["    ..."] * (len(source) > 6),
-            "  the end of the traceback:",
-            *(f"    {line}" for line in trace[-12:]),
-            f"  the page up to that cell: build/work/{work.name}",
-        ]
+def cost(about: dict) -> str:
+    """Return the line at the top of an executed page."""
+    return (
+        f"*Executed in {about['seconds']:.0f} s, with {about['kernel']['peak_mb']:,} MB of memory "
+        "at most.*"
+    )
+
+
+def provenance(about: dict, settings: dict[str, object], key: str) -> str:
+    """Return the table at the end of an executed page. settings: every parameter's value."""
+    kernel, lock = about["kernel"], about["lock"][:12]
+    libraries = ", ".join(" ".join(item) for item in sorted(kernel["libraries"].items()))
+    rows = {
+        "code": about["code"],
+        "environment": f"`requirements.lock` {lock}; Python {kernel['python']}, {libraries}",
+        "data": about["data"][:12] or "none read",
+        "parameters": ", ".join(f"`{name} = {value!r}`" for name, value in settings.items()),
+        "device": kernel["device"],
+        "cost": f"{about['seconds']:.0f} s, {kernel['peak_mb']:,} MB at most",
+        "key": key[:12],
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    return (
+        "```{admonition} What made this page\n:class: dropdown provenance\n\n"
+        f"| what | which |\n|---|---|\n{table}\n\n"
+        "Lock, data and key are the first digits of SHA-256. The page is executed again when its "
+        "key changes.\n```"
     )

@@ -10,10 +10,10 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     ["diseases", "electrodes", "heart", "simulator", "timing"],
     {
-        "diseases": ["DISEASES"],
+        "diseases": ["SIMULATED"],
         "electrodes": ["NOISES", "electrode_noise", "spoil"],
         "heart": ["DOWER", "Hearts", "healthy", "twelve_leads"],
-        "simulator": ["Simulation", "simulate"],
+        "simulator": ["simulate"],
         "timing": ["draw_beats"],
     },
 )

@@ -53,7 +53,7 @@ def _blend(now: np.ndarray, then: np.ndarray, share: np.ndarray) -> np.ndarray:
     return now + share.reshape(-1, *[1] * (now.ndim - 1)) * (then - now)
 
 
-# --- rate and rhythm; the beats themselves are laid out in simulate.py ----------------------------
+# --- rate and rhythm; the beats themselves are laid out in timing.py -----------------------------
 
 
 def _fibrillation(h: Hearts, s: np.ndarray) -> None:
@@ -219,7 +219,7 @@ def _right_hypertrophy(h: Hearts, s: np.ndarray) -> None:
     h.t = _blend(h.t, _vectors([0.03, -0.02, 0.1], [0.06, 0.0, 0.12], [0.16, 0.02, 0.24]), share)
 
 
-DISEASES: dict[str, Disease] = {
+SIMULATED: dict[str, Disease] = {
     # The order is that of application: rate, infarction, wall thickness, conduction, QT.
     "SBRAD": Disease("sinus bradycardia", _bradycardia),
     "STACH": Disease("sinus tachycardia", _tachycardia),
@@ -249,17 +249,17 @@ SINUS_VARIANTS = frozenset({"SBRAD", "STACH"})  # a normal ECG may have them
 def severities(patients: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:
     """Turn one mapping of disease to severity per patient into one array (N,) per disease.
 
-    Raises ConfigError for a disease that is not in DISEASES and a severity outside [0, 1].
+    Raises ConfigError for a disease that is not in SIMULATED and a severity outside [0, 1].
     """
-    table = {name: np.zeros(len(patients)) for name in DISEASES}
+    table = {name: np.zeros(len(patients)) for name in SIMULATED}
     for row, patient in enumerate(patients):
         for name, severity in patient.items():
-            if name not in DISEASES:
-                near = difflib.get_close_matches(str(name).upper(), DISEASES, 1, 0.4)
-                hint = f"did you mean {near[0]}?" if near else "see simulation.diseases.DISEASES"
+            if name not in SIMULATED:
+                near = difflib.get_close_matches(str(name).upper(), SIMULATED, 1, 0.4)
+                hint = f"did you mean {near[0]}?" if near else "see simulation.diseases.SIMULATED"
                 raise ConfigError(
                     "there is no such disease",
-                    expected=f"one of {', '.join(DISEASES)}",
+                    expected=f"one of {', '.join(SIMULATED)}",
                     found=repr(name),
                     remedy=hint,
                 )
@@ -278,7 +278,7 @@ def statements_of(severity: Mapping[str, float], qtc_ms: float) -> tuple[str, ..
     """State what a cardiologist would: the SCP-ECG statements of one patient, rhythm included."""
     found = []
     for name, s in severity.items():
-        disease = DISEASES[name]
+        disease = SIMULATED[name]
         if s > 0 and s >= disease.stated:
             found.append(name)
         elif s >= 0.2 and disease.mild:

@@ -1,8 +1,7 @@
 """Virtual patients: 12-lead ECGs whose truth is known, in seconds and without a file.
 
-`simulate` gives noise-free signals with every onset and offset; `cohort` is the `simulated` data
-set. The healthy heart is in `heart.py`, what diseases do to it in `diseases.py`, its beats in time
-in `beats.py`, what spoils its recording in `electrodes.py`.
+`simulate` gives noise-free signals with every onset and offset. The healthy heart is in `heart.py`,
+what diseases do to it in `diseases.py`, its beats in time in `timing.py`, noise in `electrodes.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ecgnet_lib.errors import ConfigError
-from ecgnet_lib.simulation.diseases import DISEASES, severities, statements_of
+from ecgnet_lib.simulation.diseases import SIMULATED, severities, statements_of
 from ecgnet_lib.simulation.electrodes import check_range
 from ecgnet_lib.simulation.heart import Hearts, healthy, twelve_leads
 from ecgnet_lib.simulation.timing import breathe, draw_atria, draw_beats, lay_beats, mark_beats
@@ -54,7 +53,7 @@ def simulate(
 
     The same seed and the same number of patients give the same anatomies, whatever their diseases:
     `simulate([{"CLBBB": s}], seed=7)` turns one knob on one heart. `heart_rate` (bpm) and `qtc_ms`
-    override what age, sex and disease would give. See DISEASES for the names.
+    override what age, sex and disease would give. See SIMULATED for the names.
 
     Raises ConfigError for an unknown disease, a severity outside [0, 1], `fs_hz` outside 100-2000,
     `seconds` outside 2.5-3600, a rate outside 25-220 bpm, a QTc outside 300-700 ms.
@@ -77,7 +76,7 @@ def simulate(
     check_range(age=float(np.max(age)))
     ages, males = np.broadcast_to(age, n).astype(float), np.broadcast_to(male, n).astype(bool)
     hearts = healthy(ages, males, anatomy)
-    for name, disease in DISEASES.items():
+    for name, disease in SIMULATED.items():
         if severity[name].any():
             disease.change(hearts, severity[name])
     if heart_rate is not None:

@@ -1,8 +1,8 @@
 """Training: two-stage loss, one-cycle schedule, pre-training, distillation (page 7).
 
-`loop` has the training loop, `loss` the labels and the two-stage loss, `config` the settings and
-the augmentation; `pretraining` and `distillation` are what a training may start from and learn
-from.
+`loop` has the training loop, `loss` the labels and the losses, `config` the settings, augmentation
+and optimiser; `pretraining` gives first weights, `distillation` soft labels; `distributed` lets
+several processes train one network.
 """
 
 import lazy_loader as lazy
@@ -12,9 +12,9 @@ __getattr__, __dir__, __all__ = lazy.attach(
     ["config", "distillation", "distributed", "loop", "loss", "pretraining"],
     {
         "config": ["TrainConfig", "augment", "one_cycle"],
-        "distillation": ["measurements", "teach"],
+        "distillation": ["features_of_all", "out_of_bag_soft_labels"],
         "loop": ["fit"],
-        "loss": ["TEACHER", "Labels", "macro_auc", "two_stage_loss"],
+        "loss": ["DISTILLATION_WEIGHT", "Labels", "macro_auc", "two_stage_loss"],
         "pretraining": ["GROUPS", "SPAN_TOKENS", "spans"],
     },
 )

@@ -1,12 +1,16 @@
-"""How to train: the settings, what is done to a crop, and the learning rate over time."""
+"""How to train: settings, augmentation of a crop, optimiser and its learning rate."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from tqdm.auto import tqdm
 
 from ecgnet_lib.errors import ConfigError
 
@@ -24,22 +28,14 @@ class TrainConfig:
     lead_dropout: float = 0.1  # chance that a lead is hidden from the network
     noise_mv: float = 0.02  # white noise added to a crop
     wander_mv: float = 0.1  # slow sine added to a crop
-    focal_gamma: float = 0.0  # how much easy labels are quietened, see `train_loss.focal`
+    focal_gamma: float = 0.0  # down-weights easy labels, see `loss.focal`
     ema: float = 0.0  # decay of the moving average of the weights that is kept; 0: none
-    patience: int = 0  # epochs without a better validation AUC before it stops; 0: never
     seed: int = 0
 
     def __post_init__(self) -> None:
-        fits = {
-            "crops": self.crops >= 1, "batch": self.batch >= 1, "patience": self.patience >= 0,
-            "focal_gamma": self.focal_gamma >= 0, "ema": 0 <= self.ema < 1,
-        }  # fmt: skip
-        if wrong := [name for name, good in fits.items() if not good]:
-            raise ConfigError(
-                "the training cannot be run like this",
-                expected="crops and batch from 1; patience and focal_gamma from 0; ema in [0, 1)",
-                found=", ".join(f"{name} {getattr(self, name)}" for name in wrong),
-            )
+        if min(self.crops, self.batch) < 1 or self.focal_gamma < 0 or not 0 <= self.ema < 1:
+            expected = "crops and batch from 1, focal_gamma from 0, ema in [0, 1)"
+            raise ConfigError("wrong training settings", expected=expected, found=self)
 
     def to_dict(self) -> dict:
         """Return plain values for JSON."""
@@ -80,3 +76,43 @@ def one_cycle(progress: float, warm: float = 0.25) -> float:
     if progress < warm:
         return 0.04 + 0.96 * progress / warm
     return 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm)))
+
+
+class OneCycleAdamW:
+    """AdamW with clipped gradients and a one-cycle learning rate, over `epochs` of `batches`.
+
+    The epochs are as many as come nearest to the budget of `config.crops` for n recordings.
+    """
+
+    def __init__(self, module: nn.Module, n: int, config: TrainConfig) -> None:
+        self.parameters = list(module.parameters())
+        self.batches = max(1, n // config.batch)  # a small last batch would upset BatchNorm
+        self.crops = self.batches * min(config.batch, n)  # of an epoch
+        self.epochs = max(1, round(config.crops / self.crops))
+        self.adamw = torch.optim.AdamW(
+            self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        steps = self.epochs * self.batches
+        self.schedule = LambdaLR(self.adamw, lambda step: one_cycle(step / steps))
+
+    def progress(self, label: str, hide: bool = False) -> tqdm:
+        """Return a bar of all crops."""
+        total = self.epochs * self.crops
+        return tqdm(total=total, unit="crop", desc=label, disable=hide, mininterval=1)
+
+    def shuffled(self, rows: np.ndarray, generator: torch.Generator) -> Iterator[np.ndarray]:
+        """Yield the rows of each batch of an epoch."""
+        order = rows[torch.randperm(len(rows), generator=generator).numpy()]
+        yield from np.array_split(order[: self.crops], self.batches)
+
+    def step(self, loss: Tensor) -> None:
+        """Take one step down the gradient of the loss."""
+        self.adamw.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.adamw.step()
+        self.schedule.step()
+
+    def rate(self) -> float:
+        """Return the learning rate of the next step."""
+        return self.schedule.get_last_lr()[0]

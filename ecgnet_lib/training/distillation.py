@@ -1,9 +1,9 @@
-"""A forest that has measured a recording teaches a network that only sees it.
+"""Distillation: a random forest on hand-crafted features gives the network soft labels.
 
-On few recordings two hundred textbook measurements and a forest judge better than a network alone.
-What the forest believes of a training recording, a probability a class, says more than the 0 or 1
-of its label: the network learns from both (distillation: Hinton, Vinyals and Dean 2015,
-arXiv 1503.02531, section 2). Once trained it needs neither forest nor measurements.
+On few recordings a forest on two hundred textbook features classifies better than a network alone.
+Its probabilities of a training recording say more than the 0 or 1 of the label, and the network
+learns from both (Hinton, Vinyals and Dean 2015, arXiv 1503.02531, section 2). Once trained it needs
+neither forest nor features.
 """
 
 from __future__ import annotations
@@ -12,41 +12,48 @@ import numpy as np
 from sklearn.ensemble import ExtraTreesClassifier
 
 from ecgnet_lib.measurements.features import features_of
-from ecgnet_lib.network.inference import Signals, reader
+from ecgnet_lib.network.inference import Signals, batch_getter
 from ecgnet_lib.training.loss import MIN_TRAIN, Labels, truth_of
 
 TREES = 500
 READ = 256  # recordings in memory at a time
 
 
-def measurements(signals: Signals) -> np.ndarray:
-    """Return the hand-made features (N, F) of all recordings, read some at a time."""
-    read, rows = reader(signals), np.arange(len(signals))
+def features_of_all(signals: Signals) -> np.ndarray:
+    """Return the hand-crafted features (N, F) of all recordings, read some at a time."""
+    get, rows = batch_getter(signals), np.arange(len(signals))
     parts = np.split(rows, range(READ, len(rows), READ))
-    return np.concatenate([features_of(read(part)).to_numpy() for part in parts])
+    return np.concatenate([features_of(get(part)).to_numpy() for part in parts])
 
 
-def teach(features: np.ndarray, labels: Labels, train: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Return what forests believe of the rows `train`: P of abnormal and the five diseases (N, 6).
+def out_of_bag_soft_labels(
+    features: np.ndarray, labels: Labels, train: np.ndarray, seed: int = 0
+) -> np.ndarray:
+    """Return the probabilities (N, 6) of abnormal and the five diseases that forests give.
 
-    features: (N, F). Each tree grows on a bootstrap sample, and only trees that have not grown on a
-    recording judge it (out of bag): otherwise the forest would repeat the labels. Where a label is
-    not known, all trees judge. Rows outside `train` are NaN. A class with fewer than MIN_TRAIN
-    positives or negatives is believed to be as frequent as it is.
+    features: (N, F). Each tree grows on a bootstrap sample of the rows `train`, and a recording's
+    probability comes from the trees that have not seen it (out of bag): otherwise the forest would
+    repeat the labels. Where a label is unknown, all trees count. Rows outside `train` are NaN. A
+    class with fewer than MIN_TRAIN positives or negatives gets its prevalence.
     """
-    truth, beliefs = truth_of(labels), np.full((len(features), 6), np.nan, np.float32)
-    for column in range(beliefs.shape[1]):
+    truth, soft_labels = truth_of(labels), np.full((len(features), 6), np.nan, np.float32)
+    for column in range(soft_labels.shape[1]):
         known = train[~np.isnan(truth[train, column])]
         y = truth[known, column] > 0
         if min(y.sum(), (~y).sum()) < MIN_TRAIN:
-            beliefs[train, column] = y.mean() if len(y) else 0.5
+            soft_labels[train, column] = y.mean() if len(y) else 0.5
             continue
         forest = ExtraTreesClassifier(
-            TREES, min_samples_leaf=2, max_features=0.3, class_weight="balanced_subsample",
-            bootstrap=True, oob_score=True, random_state=seed,
-        ).fit(features[known], y)  # fmt: skip
+            TREES,
+            min_samples_leaf=2,
+            max_features=0.3,
+            class_weight="balanced_subsample",
+            bootstrap=True,
+            oob_score=True,
+            random_state=seed,
+        ).fit(features[known], y)
         unknown = np.setdiff1d(train, known)
         if len(unknown):
-            beliefs[unknown, column] = forest.predict_proba(features[unknown])[:, 1]
-        beliefs[known, column] = forest.oob_decision_function_[:, 1]
-    return beliefs
+            soft_labels[unknown, column] = forest.predict_proba(features[unknown])[:, 1]
+        soft_labels[known, column] = forest.oob_decision_function_[:, 1]
+    return soft_labels

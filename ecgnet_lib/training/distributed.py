@@ -1,138 +1,81 @@
-"""Several processes that train one network: a script under `torchrun` gives what one gives.
+"""Several processes that train one network: `torchrun --nproc-per-node=2 script.py`.
 
-Every process draws the same order, crops and augmentation, takes its share of each batch, and
-learns the logits of all. The loss is that of the whole batch; the gradients are averaged by
-PyTorch's DistributedDataParallel. What would still differ from one process is BatchNorm, whose
-statistics are therefore shared (`shared_batch_norm`), and dropout, which every process draws for
-itself. Without dropout the losses are equal up to rounding.
+Every process draws the same order, crops and augmentation, puts its slice of each batch through the
+network and gathers the logits of all, so that the loss is that of the whole batch; PyTorch's
+DistributedDataParallel averages the gradients. On GPUs BatchNorm sees the whole batch too. PyTorch
+has no such BatchNorm for CPUs: there each process normalises its own slice, and the losses come
+close to those of one process but do not equal them. Each process draws its own dropout.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from ecgnet_lib.errors import ConfigError
 from ecgnet_lib.network.inference import device
 
 
 @dataclass(frozen=True)
-class Team:
-    """The processes that work together: `rank` is this one's number, `size` how many there are."""
+class ProcessGroup:
+    """The processes of a training: `rank` is the number of this one, `world_size` that of all."""
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
 
-    def part(self, count: int) -> slice:
-        """Return which of `count` crops of a batch are this process's; ConfigError if uneven."""
-        if count % self.size:
-            raise ConfigError(
-                "the batch cannot be shared evenly", expected=f"a multiple of {self.size}",
-                found=count, remedy="choose another batch or another number of processes",
-            )  # fmt: skip
-        each = count // self.size
+    def batch_slice(self, count: int) -> slice:
+        """Return which of `count` crops are for this process; ConfigError if they are uneven."""
+        if count % self.world_size:
+            raise ConfigError(f"{self.world_size} processes cannot share {count} crops evenly")
+        each = count // self.world_size
         return slice(self.rank * each, (self.rank + 1) * each)
 
-    def share(self, rows: np.ndarray) -> np.ndarray:
-        """Return this process's rows; the last ones repeat some where the division is uneven."""
-        padded = np.resize(rows, -(-len(rows) // self.size) * self.size)
-        return padded[self.part(len(padded))]
+    def padded_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Return the rows for this process; some come twice where the division is uneven."""
+        padded = np.resize(rows, -(-len(rows) // self.world_size) * self.world_size)
+        return padded[self.batch_slice(len(padded))]
 
-    def gather(self, x: Tensor) -> Tensor:
-        """Put the parts of all processes, of equal shape, one after the other.
-
-        Gradients flow into this process's own part alone: the sum over processes is the gradient.
-        """
-        if self.size == 1:
+    def all_gather(self, x: Tensor) -> Tensor:
+        """Concatenate the x of all processes; the gradient flows into that of this one only."""
+        if self.world_size == 1:
             return x
-        parts = [torch.empty_like(x) for _ in range(self.size)]
+        parts = [torch.empty_like(x) for _ in range(self.world_size)]
         dist.all_gather(parts, x.detach().contiguous())
         parts[self.rank] = x
         return torch.cat(parts)
 
+    def parallel(self, model: nn.Module) -> nn.Module:
+        """Return what a training step calls: the model, its gradients averaged over processes."""
+        if self.world_size == 1:
+            return model
+        if device().type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        torch.manual_seed(torch.initial_seed() + self.rank)  # dropout
+        return DistributedDataParallel(model)
 
-def team() -> Team:
-    """Return the processes of this run; alone without `torchrun`.
 
-    Under `torchrun` the first call starts communication (Gloo for CPUs, NCCL for GPUs), which lasts
-    until the process ends. Raises ConfigError when the processes cannot find each other.
+def process_group() -> ProcessGroup:
+    """Return the processes of this run: those that `torchrun` started, or this one alone.
+
+    The first call starts communication (Gloo for CPUs, NCCL for GPUs), which lasts until the
+    process ends. Raises ConfigError when the processes cannot find each other.
     """
-    if not dist.is_available():
-        return Team()
-    if not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if not dist.is_available() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return ProcessGroup()
+    if not dist.is_initialized():
         if torch.cuda.is_available():
             torch.cuda.set_device(device())
         try:
             dist.init_process_group()
         except (RuntimeError, ValueError) as error:
-            raise ConfigError(
-                "the processes cannot find each other", found=error,
-                expected="RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT as torchrun sets them",
-                remedy="start the script with torchrun, or unset WORLD_SIZE",
-            ) from error  # fmt: skip
-        atexit.register(lambda: dist.is_initialized() and dist.destroy_process_group())
-    return Team(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else Team()
-
-
-class _Sum(torch.autograd.Function):
-    """The sum over all processes; its gradient is the sum of theirs."""
-
-    @staticmethod
-    def forward(ctx: object, x: Tensor) -> Tensor:
-        total = x.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: object, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        dist.all_reduce(total)
-        return total
-
-
-class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """BatchNorm (Ioffe and Szegedy 2015, algorithm 1) over the parts of all processes.
-
-    The parts have equal size. PyTorch's SyncBatchNorm needs a GPU and puts itself in the place of
-    subclasses with a forward of their own; this one also stands below them.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Keep the shape (B, C, ...)."""
-        if not self.training:
-            return super().forward(x)
-        others = [axis for axis in range(x.dim()) if axis != 1]
-        shape = [1, -1] + [1] * (x.dim() - 2)
-        n = x.numel() // x.shape[1] * dist.get_world_size()
-        mean = _Sum.apply(x.float().sum(others)) / n
-        centred = x.float() - mean.view(shape)
-        variance = _Sum.apply(centred.square().sum(others)) / n
-        with torch.no_grad():
-            self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * n / (n - 1), self.momentum)
-        unit = centred * torch.rsqrt(variance + self.eps).view(shape)
-        return (unit * self.weight.view(shape) + self.bias.view(shape)).to(x.dtype)
-
-
-@contextmanager
-def shared_batch_norm(model: nn.Module, size: int) -> Iterator[None]:
-    """Let every BatchNorm of a model normalise over all `size` processes while in this context."""
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    classes = [type(norm) for norm in norms]
-    try:
-        for norm, kind in zip(norms, classes, strict=True):
-            if size > 1:  # behind its own class, so that a subclass's forward comes first
-                norm.__class__ = type(kind.__name__, (kind, SharedBatchNorm), {})
-        yield
-    finally:
-        for norm, kind in zip(norms, classes, strict=True):
-            norm.__class__ = kind
+            remedy = "start the script with torchrun, or unset WORLD_SIZE"
+            raise ConfigError("no other process", found=error, remedy=remedy) from error
+        atexit.register(dist.destroy_process_group)
+    return ProcessGroup(dist.get_rank(), dist.get_world_size())

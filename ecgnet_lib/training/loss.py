@@ -1,7 +1,8 @@
-"""What the network is asked: the labels of both stages, their loss, and the score of an epoch."""
+"""Targets, two-stage loss, distillation loss, validation score."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,16 +17,16 @@ from ecgnet_lib.network.ecgnet import combine
 
 NAMES = ("abnormal", *DISEASES)
 MIN_TRAIN = 2  # positives, and negatives, below which a label predicts its prevalence
-TEACHER = 0.9  # share of a teacher in the loss, where there is one
-MIN_CHOICE = 5  # positives, and negatives, from which on a class has a say in the choice of epoch
+DISTILLATION_WEIGHT = 0.9  # of the distillation loss beside the two-stage loss
+MIN_CHOICE = 5  # positives, and negatives, that a class needs to count in the validation AUC
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What the two stages learn from: abnormal (N,) and diseases (N, 5), float32 in {0, 1}.
+    """Targets of the two stages: abnormal (N,) and diseases (N, 5), float32 in {0, 1}.
 
-    known (N,) is False where nobody said normal or abnormal; such a recording trains stage 2 only
-    when it carries a disease.
+    known (N,) is False where the source says neither normal nor abnormal; such a recording trains
+    stage 2 only, and only when it carries a disease.
     """
 
     abnormal: np.ndarray
@@ -40,6 +41,11 @@ class Labels:
             table[list(DISEASES)].to_numpy(np.float32),
             table["abnormal"].notna().to_numpy(),
         )
+
+    def tensors(self, rows: np.ndarray, device: torch.device) -> Iterator[Tensor]:
+        """Yield abnormal, diseases and known of some rows."""
+        for values in (self.abnormal, self.diseases, self.known):
+            yield torch.from_numpy(values[rows]).to(device)
 
 
 def two_stage_loss(
@@ -69,51 +75,53 @@ def two_stage_loss(
     return loss + (part2 * chosen).sum() / chosen.sum().clamp(min=1)
 
 
-def taught_loss(logits: tuple[Tensor, Tensor], beliefs: Tensor, head: str) -> Tensor:
-    """Cross-entropy between the probabilities of the network and a teacher's beliefs (B, 6).
+def distillation_loss(logits: tuple[Tensor, Tensor], soft_labels: Tensor, head: str) -> Tensor:
+    """Cross-entropy between the probabilities of the network and soft labels (B, 6).
 
     Hinton et al. 2015, section 2, at temperature 1, for each label alone: P(abnormal) and the joint
-    P(abnormal and disease) of `model.combine`.
+    P(abnormal and disease) of `ecgnet.combine`.
     """
     abnormal, joint = combine(*logits, head)
-    said = torch.cat([abnormal.unsqueeze(1), joint], dim=1).clamp(1e-5, 1 - 1e-5)
-    return F.binary_cross_entropy(said, beliefs, reduction="none").sum(1).mean()
+    p = torch.cat([abnormal.unsqueeze(1), joint], dim=1).clamp(1e-5, 1 - 1e-5)
+    return F.binary_cross_entropy(p, soft_labels, reduction="none").sum(1).mean()
 
 
 def focal(entropy: Tensor, gamma: float) -> Tensor:
-    """Quieten what is easy: (1 - p)^gamma (-log p), Lin et al. 2017 eq. 4, for each label alone.
+    """Down-weight easy labels: (1 - p)^gamma (-log p), Lin et al. 2017 eq. 4, for each label alone.
 
     entropy: -log p, where p is the probability given to the truth; gamma 0 leaves it as it is. Rare
-    classes have many easy negatives, which this quietens without counting classes. Weights by
-    inverse frequency help little when a recording carries several labels, because a weight on one
-    class moves those that come with it (Wu et al. 2020, section 1).
+    classes have many easy negatives. Weights by inverse frequency help little when a recording
+    carries several labels, because a weight on one class moves those that come with it (Wu et al.
+    2020, section 1).
     """
     # The floor keeps the slope finite where p is 1 and gamma below 1.
     return entropy * (-torch.expm1(-entropy)).clamp(min=1e-8) ** gamma if gamma else entropy
 
 
-def macro_auc(labels: Labels, rows: np.ndarray, abnormal: np.ndarray, diseases: np.ndarray
-              ) -> float:  # fmt: skip
-    """Mean AUC over abnormal and every disease with enough recordings of both kinds in `rows`.
+def macro_auc(
+    labels: Labels, rows: np.ndarray, abnormal: np.ndarray, diseases: np.ndarray
+) -> float:
+    """Return the mean AUC over abnormal and the diseases; NaN when no column counts.
 
-    Enough is MIN_CHOICE: with a single positive the AUC is a matter of luck, and luck would choose
-    the epoch. NaN when no column has enough.
+    A column counts with MIN_CHOICE positives and as many negatives in `rows`: with a single
+    positive the AUC would be chance, and chance would choose the epoch.
     """
-    scores = []
     known = labels.known[rows]
     columns = [(labels.abnormal[rows][known], abnormal[known])]
     columns += [(labels.diseases[rows, c], diseases[:, c]) for c in range(len(DISEASES))]
-    for truth, score in columns:
-        if MIN_CHOICE <= truth.sum() <= len(truth) - MIN_CHOICE:
-            scores.append(roc_auc_score(truth, score))
+    scores = [
+        roc_auc_score(truth, score)
+        for truth, score in columns
+        if MIN_CHOICE <= truth.sum() <= len(truth) - MIN_CHOICE
+    ]
     return float(np.mean(scores)) if scores else float("nan")
 
 
 def truth_of(labels: Labels) -> np.ndarray:
-    """Return 0, 1 or NaN (nobody knows) of every recording and label, (N, 6) in order of NAMES.
+    """Return 0, 1 or NaN (unknown) of every recording and label, (N, 6) in order of NAMES.
 
-    As in `train.two_stage_loss`: where nobody said normal or abnormal, the diseases are unknown
-    too, unless the recording carries one.
+    As in `two_stage_loss`: where abnormal is unknown, so are the diseases, unless the recording
+    carries one.
     """
     truth = np.column_stack([labels.abnormal, labels.diseases]).astype(float)
     truth[~labels.known, 0] = np.nan

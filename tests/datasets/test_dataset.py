@@ -11,7 +11,8 @@ import pytest
 from ecgnet_lib import datasets
 from ecgnet_lib.datasets import dataset
 from ecgnet_lib.datasets.records import read, resample, standard
-from ecgnet_lib.denoising.apply import denoised, denoised_archive
+from ecgnet_lib.denoising.apply import denoised, denoised_archive, middle_crops
+from ecgnet_lib.errors import LabelError
 
 
 @pytest.fixture(autouse=True)
@@ -49,12 +50,20 @@ def test_a_recording_that_cannot_be_read_is_listed_and_its_row_left_out(
 def test_without_data_or_network_patients_are_simulated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ECGNET_DATA", raising=False)
     monkeypatch.setenv("ECGNET_OFFLINE", "1")
-    monkeypatch.setattr("ecgnet_lib.datasets.local.DATA", Path("nowhere"))
+    monkeypatch.setattr("ecgnet_lib.datasets.sources.DATA", Path("nowhere"))
     data = datasets.load()
     assert data.name == "simulated"
     assert "SIMULATED" in data.note
     assert data.table.patient.nunique() == len(data.table) == 600
     assert denoised(data, "none").shape == (600, 12, 1000)
+    middle = middle_crops(data, [3, 0], 2.5, "none")
+    assert np.array_equal(middle, data.signals.batch([3, 0])[..., 375:625])
+    row, name = data.example("MI")
+    assert (data.table.MI.iloc[row], data.table.MI[:row].any()) == (True, False)
+    assert name == data.table.index[row]
+    nobody = replace(data, table=data.table.assign(MI=False))
+    with pytest.raises(LabelError, match="no recording is labelled MI"):
+        nobody.example("MI")
     assert datasets.load("simulated").manifest == data.manifest
     on_disk = denoised_archive(data, "butterworth")
     np.testing.assert_allclose(

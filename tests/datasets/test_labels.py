@@ -16,10 +16,8 @@ from ecgnet_lib.datasets.labels import (
     DISEASES,
     MAP_FILE,
     VOCABULARIES,
-    classes_of,
-    judge,
+    label_columns,
     label_map,
-    unknown_statements,
 )
 from ecgnet_lib.datasets.tables import (
     COLUMNS,
@@ -147,17 +145,14 @@ def test_ludb_sentences_of_a_kind_mean_the_same(words, number, cls, tier, kind):
         ("ludb", ["Undefined ischemia/scar/supp.NSTEMI: apical", "Ischemia: apical"], set()),
     ],
 )
-def test_classes_of(vocabulary, statements, classes):
-    assert classes_of(statements, vocabulary) == classes
+def test_classes(vocabulary, statements, classes):
+    row = label_columns(statements, vocabulary)
+    assert {name for name in CLASSES if row[name]} == classes
 
 
-def test_an_unknown_statement_or_vocabulary_is_refused():
-    with pytest.raises(LabelError, match=r"label_map\.csv.*no scp statement 'XYZ'.*To fix") as told:
-        classes_of(["NORM", "XYZ"], "scp")
-    assert told.value.found == "XYZ"
+def test_an_unknown_vocabulary_is_refused():
     with pytest.raises(LabelError, match="scp, snomed, ludb"):
-        classes_of(["NORM"], "icd10")
-    assert unknown_statements(["NORM", "XYZ", "SR"], "scp") == ["XYZ"]
+        label_columns(["NORM"], "icd10")
 
 
 @pytest.mark.parametrize(
@@ -183,8 +178,8 @@ def test_an_unknown_statement_or_vocabulary_is_refused():
         ("ludb", ["Electric axis of the heart: left axis deviation"], True, True, False),
     ],
 )
-def test_judge(vocabulary, statements, abnormal, other, only_sinus):
-    row = judge(statements, vocabulary)
+def test_label_columns(vocabulary, statements, abnormal, other, only_sinus):
+    row = label_columns(statements, vocabulary)
     assert row["abnormal"] is abnormal
     assert (row["other"], row["only_sinus_rhythm"]) == (other, only_sinus)
     assert not (vocabulary != "scp" and row["NORM"])
@@ -279,8 +274,6 @@ def test_challenge_table(physionet: Path):
     row = table.loc["chapman_shaoxing/JS00001"]
     assert (row.age, row.sex, row.ARR, row.CD, row.MI) == (85, "M", True, True, False)
     assert all((physionet / "challenge-2021" / f"{file}.hea").is_file() for file in table.file)
-    with pytest.raises(LabelError, match="251238007"):
-        challenge_table(physionet / "challenge-2021", strict=True)
 
 
 # Bad metadata
@@ -314,7 +307,7 @@ def ptbxl_line(**changes) -> dict:
         ({"scp_codes": ""}, "line 3: scp_codes"),
         ({"strat_fold": 11}, "line 3: strat_fold .* 1 to 10; found '11'"),
         ({"strat_fold": 0}, "line 3: strat_fold"),
-        ({"ecg_id": 1}, "line 3: ecg_id .* ptb-xl/00001 again"),
+        ({"ecg_id": 1}, "line 3: ecg_id .* one line for each id; found '1'"),
         ({"ecg_id": "one"}, "line 3: ecg_id"),
         ({"patient_id": None}, "line 3: patient_id .* found ''"),
         ({"age": -5}, "line 3: age"),
@@ -339,7 +332,7 @@ def test_a_missing_column_is_named(tmp_path: Path, column: str):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"ecg_id,age\n1,2\n2,\xe4\n", "line 3 is not UTF-8.*0xe4"),
+        (b"ecg_id,age\n1,2\n2,\xe4\n", "UTF-8.*0xe4"),
         (b"", "the table cannot be understood"),
         (b'ecg_id,age\n1,"2\n', "the table cannot be understood"),
         (b"ecg_id,age\n1,2\n1,2,3\n", "the table cannot be understood"),
@@ -364,8 +357,6 @@ def test_a_row_without_its_signal_is_set_aside(tmp_path: Path):
     table, refused, _ = ptbxl_table(tmp_path)
     assert list(table.index) == ["ptb-xl/00001"]
     assert refused == [("ptb-xl/00002", "its signal records/2_hr is not at hand")]
-    with pytest.raises(LabelError, match="ptb-xl/00002"):
-        ptbxl_table(tmp_path, strict=True)
 
 
 @pytest.mark.parametrize(
@@ -385,8 +376,6 @@ def test_an_unknown_statement_is_listed_and_proves_nothing(tmp_path: Path):
     write_ptbxl(tmp_path, [ptbxl_line(scp_codes="{'NEW': 0.0, 'IMI': 50.0}")])
     table, _, unknown = ptbxl_table(tmp_path)
     assert unknown == {"NEW": ["ptb-xl/00001"]} and table.MI.all()
-    with pytest.raises(LabelError, match="unknown statement NEW on ptb-xl/00001"):
-        ptbxl_table(tmp_path, strict=True)
 
 
 @pytest.mark.parametrize(("age", "years"), [(300, 90), (91, 90), (89, 89), (0, 0), ("", np.nan)])
@@ -395,22 +384,22 @@ def test_ages(tmp_path: Path, age, years):
     np.testing.assert_equal(table.age.iloc[0], years)
 
 
-def write_header(root: Path, name: str, comments: str | bytes, signal: bool = True) -> None:
-    file = root / "training" / "georgia" / "g1" / f"{name}.hea"
+def write_header(file: Path, comments: str, fs_hz: str = "500", signal: bool = True) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    comments = comments if isinstance(comments, bytes) else comments.encode()
-    file.write_bytes(f"{name} 12 500 5000\n".encode() + comments)
+    text = f"{file.stem} 1 {fs_hz} 5000\n{file.stem}.mat 16+24 1000/mV 16 0 0 0 0 I\n{comments}"
+    file.write_text(text, encoding="latin-1")
     if signal:
         file.with_suffix(".mat").touch()
 
 
 def test_headers_good_and_bad(tmp_path: Path):
-    write_header(tmp_path, "E1", "# Age: 89+\n# Sex: Unknown\n# Dx: 164889003,,426783006,\n")
-    write_header(tmp_path, "E2", "#Age: NaN\n#Sex: Female\n#Dx: 426783006\n")
-    write_header(tmp_path, "E3", "#Age: 40\n#Sex: Male\n")
-    write_header(tmp_path, "E4", b"#Dx: 426783006 \xff\n")
-    write_header(tmp_path, "E5", "#Dx: 426783006\n", signal=False)
-    write_header(tmp_path, "E6", "#Age: -3\n#Dx: 426783006\n")
+    folder = tmp_path / "training" / "georgia" / "g1"
+    write_header(folder / "E1.hea", "# Age: 89+\n# Sex: Unknown\n# Dx: 164889003,,426783006,\n")
+    write_header(folder / "E2.hea", "#Age: NaN\n#Sex: Female\n#Dx: 426783006\n#by: \xff\n")
+    write_header(folder / "E3.hea", "#Age: 40\n#Sex: Male\n")
+    write_header(folder / "E4.hea", "#Dx: 426783006\n", fs_hz="0")
+    write_header(folder / "E5.hea", "#Dx: 426783006\n", signal=False)
+    write_header(folder / "E6.hea", "#Age: -3\n#Dx: 426783006\n")
     table, refused, unknown = challenge_table(tmp_path)
     assert list(table.index) == ["georgia/E1", "georgia/E2"] and unknown == {}
     assert table.statements.iloc[0] == ("164889003", "426783006")
@@ -418,27 +407,21 @@ def test_headers_good_and_bad(tmp_path: Path):
     assert list(table.sex) == ["", "F"] and list(table.abnormal.isna()) == [False, True]
     assert [name for name, _ in refused] == [f"georgia/E{i}" for i in (3, 4, 5, 6)]
     reasons = [reason for _, reason in refused]
-    for reason, word in zip(reasons, ("#Dx", "UTF-8", "not at hand", "age"), strict=True):
+    for reason, word in zip(reasons, ("#Dx", "sampling rate", "not at hand", "age"), strict=True):
         assert word in reason and reason.startswith("training/"), reason
-    with pytest.raises(LabelError, match="georgia/E3"):
-        challenge_table(tmp_path, strict=True)
 
 
-def test_a_record_line_without_a_rate_and_a_lost_header(tmp_path: Path):
-    data = tmp_path / "data"
-    data.mkdir(parents=True)
-    (data / "1.hea").write_text("1 12 500 5000\n#<age>: >89\n#<diagnoses>:\n#Biventricular pacing.")
-    (data / "1.dat").touch()
-    (data / "2.hea").write_text("2 12\n#<diagnoses>:\n")
-    (tmp_path / "RECORDS").write_text("data/1\ndata/2\ndata/3\n")
+def test_ludb_diagnoses_are_sentences_and_a_lost_header_is_listed(tmp_path: Path):
+    said = "#<age>: >89\n#<diagnoses>:\n#Biventricular pacing."
+    write_header(tmp_path / "data" / "1.hea", said)
+    (tmp_path / "RECORDS").write_text("data/1\ndata/2\n")
     table, refused, _ = ludb_table(tmp_path)
     assert table.statements.to_dict() == {"ludb/1": ("Biventricular pacing",)}
     assert table.age.iloc[0] == 90 and bool(table.other.iloc[0])
-    assert [name for name, _ in refused] == ["ludb/2", "ludb/3"]
-    assert "sampling rate" in refused[0][1]
+    assert refused == [("ludb/2", "its header is not at hand")]
 
 
-def test_importing_needs_no_torch():
-    code = "import sys; from ecgnet_lib.datasets import splits, tables; "
-    code += "assert 'torch' not in sys.modules"
+def test_importing_needs_neither_torch_nor_wfdb():
+    code = "import sys; from ecgnet_lib.datasets import records, splits, tables; "
+    code += "assert not {'torch', 'wfdb'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

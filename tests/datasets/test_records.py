@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +10,15 @@ import wfdb
 
 from ecgnet_lib.datasets.records import (
     LEADS,
+    crop_or_pad,
     find,
-    fit,
     problems,
     read,
     read_many,
     resample,
     standard,
 )
-from ecgnet_lib.errors import EcgnetError, RecordingError, SignalError
+from ecgnet_lib.errors import RecordingError, SignalError
 
 DIGITAL = np.random.default_rng(5).integers(-3000, 3000, (12, 2000)).astype(np.int16)
 
@@ -99,18 +97,16 @@ def test_all_of_ptb_xl_equals_the_plain_formula_and_every_fifth_wfdb(physionet):
 
 
 def test_every_twelve_lead_recording_is_standard(physionet):
-    headers = find(physionet / "ludb", physionet / "challenge-2021")
-    _, refused = read_many(headers, lambda recording: standard(recording).shape)
-    assert refused == []
+    for header in find(physionet / "ludb", physionet / "challenge-2021"):
+        assert len(standard(read(header))) == 12
     ludb = read(physionet / "ludb" / "data" / "1")
     assert ludb.leads == LEADS and ludb.comments[:2] == ("<age>: 51", "<sex>: F")
 
 
 def test_flat_leads_are_the_known_ones(physionet):
-    recordings, refused = read_many(find(physionet / "challenge-2021"))
+    recordings = [read(header) for header in find(physionet / "challenge-2021")]
     known = {"JS11438": 6, "JS45542": 6, "JS45544": 5, "JS20004": 3, "JS20008": 3, "JS45551": 3}
     flat = {one.name: len(one.problems) for one in recordings if one.problems}
-    assert refused == []
     assert flat == known
 
 
@@ -318,31 +314,7 @@ def test_a_broken_recording_says_what_where_and_what_to_do(tmp_path, case):
     error = caught.value
     assert str(tmp_path) in str(error.file) and str(error.file) in str(error)
     assert error.remedy and f"To fix: {error.remedy}" in str(error)
-    assert error.found is not None or case == "empty header"
-
-
-def test_a_mat_cut_inside_its_preamble(tmp_path):
-    header = write(tmp_path, kind="16+24", suffix="mat")
-    (tmp_path / "rec.mat").write_bytes(b"\0" * 10)
-    with pytest.raises(RecordingError, match=r"expected 48024 bytes .* found 10 bytes"):
-        read(header)
-
-
-def test_format_212_cut_short(tmp_path):
-    wfdb.wrsamp(
-        "r",
-        fs=360,
-        units=["mV"],
-        sig_name=["II"],
-        d_signal=DIGITAL[:1].T // 4,
-        fmt=["212"],
-        adc_gain=[200.0],
-        baseline=[0],
-        write_dir=str(tmp_path),
-    )
-    (tmp_path / "r.dat").write_bytes((tmp_path / "r.dat").read_bytes()[:100])
-    with pytest.raises(RecordingError, match=r"r\.hea: wfdb cannot read the signals"):
-        read(tmp_path / "r")
+    assert error.found is not None
 
 
 def test_no_damaged_header_gives_a_bare_error(tmp_path):
@@ -450,11 +422,11 @@ def test_resample_refuses():
         resample(np.full((12, 100), np.nan), 500, 100)
 
 
-def test_fit_takes_the_middle_or_pads_both_sides():
+def test_crop_or_pad_takes_the_middle_or_pads_both_sides():
     x = np.arange(7)[None]
-    assert fit(x, 7).tolist() == [[0, 1, 2, 3, 4, 5, 6]]
-    assert fit(x, 4).tolist() == [[1, 2, 3, 4]]
-    assert fit(x + 1, 10).tolist() == [[0, 1, 2, 3, 4, 5, 6, 7, 0, 0]]
+    assert crop_or_pad(x, 7).tolist() == [[0, 1, 2, 3, 4, 5, 6]]
+    assert crop_or_pad(x, 4).tolist() == [[1, 2, 3, 4]]
+    assert crop_or_pad(x + 1, 10).tolist() == [[0, 1, 2, 3, 4, 5, 6, 7, 0, 0]]
 
 
 # Many
@@ -464,24 +436,19 @@ def test_a_bad_one_is_set_aside_and_listed(tmp_path):
     good = [write(tmp_path, name) for name in ("a", "c")]
     bad = flipped(write(tmp_path, "b"))
     gone = tmp_path / "d.hea"  # a row of metadata without its file
-    files = {"x/a": good[0], "x/b": bad, "x/c": good[1], "x/d": gone}
-    recordings, refused = read_many(files)
+    recordings, refused = read_many({"x/a": good[0], "x/b": bad, "x/c": good[1], "x/d": gone})
     assert [one.name for one in recordings] == ["x/a", "x/c"]
     assert [one.name for one in refused] == ["x/b", "x/d"]
     assert "checksum of lead V1" in refused[0].reason and "take its row out" in refused[1].reason
-    with pytest.raises(RecordingError, match="checksum"):
-        read_many(files, strict=True)
-    assert [one.name for one in read_many(good)[0]] == ["a", "c"]
 
 
 def test_a_refusal_of_what_follows_counts(tmp_path):
-    short = write(tmp_path, "short", DIGITAL[:, :100])
-    kept, refused = read_many([short, write(tmp_path)], standard)
-    assert [one.shape for one in kept] == [(12, 2000)] and refused[0].name == str(short)
-    with pytest.raises(EcgnetError, match="too short"):
-        read_many([short], standard, strict=True)
+    files = {"short": write(tmp_path, "short", DIGITAL[:, :100]), "rec": write(tmp_path)}
+    kept, refused = read_many(files, standard)
+    assert [one.shape for one in kept] == [(12, 2000)] and refused[0].name == "short"
+    assert "too short" in refused[0].reason
     with pytest.raises(ZeroDivisionError):  # a mistake of the program is not a bad recording
-        read_many([short], lambda recording: 1 / 0)
+        read_many(files, lambda recording: 1 / 0)
 
 
 def test_find(tmp_path):
@@ -492,11 +459,3 @@ def test_find(tmp_path):
     with pytest.raises(RecordingError, match="void: no recording in this folder") as caught:
         find(tmp_path / "void")
     assert caught.value.expected and caught.value.found and caught.value.remedy
-
-
-def test_reading_does_not_need_torch():
-    code = (
-        "import sys; from ecgnet_lib.datasets import records; "
-        "sys.exit('torch' in sys.modules or 'wfdb' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

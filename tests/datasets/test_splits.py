@@ -1,4 +1,4 @@
-"""splits.py: no patient on two sides, parts alike, every leak refused, duplicates found."""
+"""Splits: patient-disjoint, folds alike, every leak refused, duplicates found."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_kfold_never_splits_the_unknown_patients():
 
 @pytest.mark.parametrize("k", [1, 2, 10_000])
 def test_kfold_refuses_an_impossible_k(k: int):
-    with pytest.raises(SplitError, match=f"{k} parts cannot be made"):
+    with pytest.raises(SplitError, match=f"{k} folds cannot be made"):
         kfold(made_up(), k)
 
 
@@ -116,7 +116,7 @@ def test_official_takes_the_folds_and_leaves_the_rest_out():
     assert f"{(table.source == 'b').sum()} recordings without" in split.note
 
 
-def test_official_leaves_out_the_copy_that_is_not_held_out():
+def test_official_leaves_out_the_duplicate_that_is_not_held_out():
     table = made_up()
     at = {fold: table.index[table.fold == fold] for fold in (1, 9, 10)}
     merged = merge_duplicates(table, [(at[1][0], at[10][0]), (at[1][-1], at[9][0])])
@@ -128,7 +128,7 @@ def test_official_leaves_out_the_copy_that_is_not_held_out():
     gone = set(official(table).train) - set(split.train)
     same = table.patient.isin(table.patient[[at[1][0], at[1][-1]]])
     assert gone == set(np.flatnonzero(same))
-    assert at[1][0] in split.note and f"{len(gone)} copies" in split.note
+    assert at[1][0] in split.note and f"{len(gone)} duplicates" in split.note
 
 
 def test_official_needs_all_three_sets():

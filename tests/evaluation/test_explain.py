@@ -7,7 +7,6 @@ from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from scipy.stats import spearmanr
@@ -18,7 +17,8 @@ from ecgnet_lib.errors import ConfigError, SignalError
 from ecgnet_lib.evaluation import explain
 from ecgnet_lib.evaluation.explain import FRACTIONS, TERRITORY
 from ecgnet_lib.evaluation.results import RESULTS
-from ecgnet_lib.figures.explain import LOOK, cascade_curves, deletion_curves, ecg_heat, intervals
+from ecgnet_lib.figures.ecg import ecg_heat
+from ecgnet_lib.figures.scores import MAP_LOOKS, cascade_curves, deletion_curves
 from ecgnet_lib.network.checkpoint import load_checkpoint
 from ecgnet_lib.network.ecgnet import FoundationalECGNet, ModelConfig
 
@@ -121,8 +121,8 @@ def test_sums_over_tokens_leads_and_time() -> None:
     assert tokens.shape == (2, 12, 4) and tokens[1, 3, 2] == values[1, 3, 20:30].sum()
     assert explain.units_of(tokens, "cells").shape == (2, 48)
     np.testing.assert_array_equal(explain.units_of(tokens, "leads"), values.sum(2))
-    np.testing.assert_array_equal(explain.units_of(tokens, "tokens")[:, 1],
-                                  values[..., 10:20].sum((1, 2)))  # fmt: skip
+    by_token = explain.units_of(tokens, "tokens")
+    np.testing.assert_array_equal(by_token[:, 1], values[..., 10:20].sum((1, 2)))
     with pytest.raises(ConfigError, match="unknown form"):
         explain.units_of(tokens, "beats")
 
@@ -265,11 +265,6 @@ def test_figures_say_what_they_draw() -> None:
     assert "highest in V2 at 1.45 s" in text and "holds 100%" in text
     curves = {"cells": {"CBAM": np.linspace(2, -1.5, 7), "random": np.linspace(2, 1, 7)}}
     assert "CBAM -1.5; random 1.0" in deletion_curves(FRACTIONS, curves).get_label()
-    row = {"panel": "leads", "map": "GAT", "value": 0.25, "low": -0.1, "high": 0.6}
-    assert (
-        "leads, GAT: 0.25 (-0.10 to 0.60)"
-        in intervals(pd.DataFrame([row]), xlabel="area").get_label()
-    )
     last = {"value": 0.31, "low": 0.2, "high": 0.4}
     fig = cascade_curves(["head", "stem"], {"TST": {"head": last, "stem": last}})
     assert "TST 0.31" in fig.get_label()
@@ -305,7 +300,7 @@ def test_recorded_areas_follow_from_the_recordings(result) -> None:
     assert set(deletion["forms"]) == set(explain.FORMS)
     for form in deletion["forms"].values():
         size = np.array(form["per_recording"]["signal size"])
-        assert set(form["areas"]) == set(form["curves"]) - {"random"} <= set(LOOK)
+        assert set(form["areas"]) == set(form["curves"]) - {"random"} <= set(MAP_LOOKS)
         for name, stored in form["areas"].items():
             area = np.array(form["per_recording"][name])
             assert len(area) == len(patients)

@@ -20,7 +20,7 @@ from ecgnet_lib.evaluation import leakage, results
 from ecgnet_lib.evaluation.leakage import NAMES, PROTOCOLS, SCORES, Protocol
 from ecgnet_lib.evaluation.results import RESULTS, load_predictions, load_result
 from ecgnet_lib.experiments import jobs
-from ecgnet_lib.figures.leakage import ladder
+from ecgnet_lib.figures.scores import f1_by_protocol
 
 # its package offers the function of the same name
 experiment = importlib.import_module("ecgnet_lib.experiments.leakage")
@@ -273,18 +273,18 @@ def test_the_nearest_window_is_found_in_training_only() -> None:
     assert leakage.nearest(x, split).tolist() == [5, 9, 0]
 
 
-def test_the_ladder_draws_every_protocol_and_says_what_it_draws() -> None:
+def test_the_figure_of_protocols_draws_each_and_says_what_it_draws() -> None:
     result = leakage.judge(scored_by_chance(120), resamples=20)[1]
     metrics = {"trees": {"patient": result, "windows": result}}
-    fig = ladder(metrics, ["patient"], ["abnormal", "QT"], {"abnormal": 0.99}, title="T")
+    fig = f1_by_protocol(metrics, ["patient"], ["abnormal", "QT"], {"abnormal": 0.99}, title="T")
     first, second = fig.axes
     line = result.loc["abnormal"]
-    dots = [a.get_xdata()[0] for a in first.lines if a.get_marker() == "o" and len(a.get_xdata())]
+    dots = [a.get_xdata()[0] for a in first.lines if a.get_marker() == "o"]
     assert dots == [line["f1"]] * 2
     assert 0.99 in [a.get_xdata()[0] for a in first.lines if a.get_linestyle() == "--"]
     assert [a.get_text() for a in second.texts] == ["not estimable"] * 2
     assert not [a for a in second.lines if a.get_linestyle() == "--"]
-    assert f"abnormal, windows, trees: {line['f1']:.2f}" in fig.get_label()
+    assert f"windows: abnormal trees {line['f1']:.2f}" in fig.get_label()
     assert fig.get_label().startswith("T: F1")
 
 

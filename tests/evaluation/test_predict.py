@@ -15,8 +15,7 @@ from ecgnet_lib.evaluation.predict import predict_files
 from ecgnet_lib.network.checkpoint import save_checkpoint
 from ecgnet_lib.network.ecgnet import FoundationalECGNet, ModelConfig
 
-TINY = ModelConfig(channels=8, cbam_reduction=4, gat_heads=2, width=16, tst_heads=2, d_ff=32,
-                   tst_layers=1, stem_layers=1)  # fmt: skip
+TINY = ModelConfig(channels=8, width=16, d_ff=32, tst_layers=1, stem_layers=1)
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +31,10 @@ def write(folder: Path, name: str, fs_hz: int, seconds: float, leads=LEADS, flat
 
     rng = np.random.default_rng(0)
     signal = np.cumsum(rng.standard_normal((round(seconds * fs_hz), len(leads))), axis=0) * 0.01
-    wfdb.wrsamp(name, fs_hz, ["mV"] * len(leads), list(leads), signal * (not flat),
-                fmt=["16"] * len(leads), adc_gain=[1000.0] * len(leads),
-                baseline=[0] * len(leads), write_dir=str(folder))  # fmt: skip
+    each = {"fmt": ["16"], "adc_gain": [1000.0], "baseline": [0], "units": ["mV"]}
+    each = {name: value * len(leads) for name, value in each.items()}
+    signal = signal * (not flat)
+    wfdb.wrsamp(name, fs_hz, sig_name=list(leads), p_signal=signal, write_dir=str(folder), **each)
     return folder / f"{name}.hea"
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
 from ecgnet_lib.evaluation.metrics import MIN_POSITIVES
-from ecgnet_lib.evaluation.results import RESULTS, load_predictions, load_result
+from ecgnet_lib.evaluation.results import RESULTS, format_interval, load_predictions, load_result
 from ecgnet_lib.experiments import EXPERIMENTS
 from ecgnet_lib.experiments.common import NAMES
 from ecgnet_lib.network.checkpoint import DEFAULT, load_checkpoint
@@ -167,3 +168,13 @@ def test_the_readme_states_no_number_but_those_of_its_tables() -> None:
     for line in readme_lines():
         readme = readme.replace(line, "")
     assert bare_numbers(readme, {"95 % interval": ""})[0] == []
+
+
+def test_an_interval_is_written_with_its_value_or_says_why_not() -> None:
+    line = {"auc": 0.914, "auc_low": 0.881, "auc_high": 0.94, "f1": float("nan")}
+    for row in (line, pd.Series(line)):
+        assert format_interval(row, "auc") == "0.91 [0.88, 0.94]"
+        assert format_interval(row, "f1") == "no threshold"
+    assert format_interval(line | {"estimable": False}, "auc") == "not estimable"
+    gap = {"value": -0.02, "low": -0.03, "high": 0.01}
+    assert format_interval(gap, form="+.3f") == "-0.020 [-0.030, +0.010]"

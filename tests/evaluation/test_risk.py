@@ -34,7 +34,7 @@ from ecgnet_lib.evaluation.risk import (
     triage_level,
     wilson,
 )
-from ecgnet_lib.figures import risk as figures_risk
+from ecgnet_lib.figures import scores
 
 
 def sample(n: int, slope: float = 1, intercept: float = 0, seed: int = 0):
@@ -200,6 +200,14 @@ def test_conformal_sets_follow_the_quantile(by_class: bool) -> None:
         own = np.sort(scores[truth[:300] == k] if by_class else scores)
         limit = own[int(np.ceil((len(own) + 1) * 0.8)) - 1]
         np.testing.assert_array_equal(sets[:, k], (1 - p if k else p)[300:] <= limit)
+    assert conformal_sets(truth[:300], p[:300], p[300:], alpha=1e-3, by_class=by_class).all()
+
+
+def test_equal_probabilities_are_in_the_same_sets() -> None:
+    """1 - (1 - 0.1) is less than 0.1, but the 19th of 20 normal scores must count as equal."""
+    truth, p = np.repeat([False, True], 20), np.repeat([0.05, 0.1, 0.99], [10, 10, 20])
+    sets = conformal_sets(truth, 1 - (1 - p), p, alpha=0.1, by_class=True)
+    assert sets[:20].tolist() == [[True, False]] * 20
 
 
 def test_conformal_coverage_is_the_promised_one_on_exchangeable_data() -> None:
@@ -270,32 +278,29 @@ def test_abstention_of_a_network_that_errs_where_it_is_unsure() -> None:
 def every_figure() -> dict:
     truth, p = sample(300)
     rates = observed_rates(np.where(p < 0.3, "low", "high"), truth)  # nothing is medium
-    errors = pd.DataFrame({"before": [0.1, 0.04], "after": [0.02, 0.03], "floor_high": [0.03] * 2},
-                          index=["abnormal", "MI"])  # fmt: skip
+    errors = pd.DataFrame({"before": [0.1, 0.04], "after": [0.02, 0.03], "floor_high": 0.03})
+    errors.index = ["abnormal", "MI"]
     curve = decision_curve(truth, p, np.linspace(0.05, 0.8, 20))
     counts = np.vstack([np.ones((1, 300), int), patient_resamples(np.arange(300), 20, seed=0)])
     return {
-        "calibration_errors": figures_risk.calibration_errors(errors, title="Errors"),
-        "level_rates": figures_risk.level_rates(rates, title="Levels"),
-        "coverages": figures_risk.coverages({"one": rates.drop("medium")}, 0.9, title="Sets"),
-        "net_benefit": figures_risk.net_benefit({"network": curve}, title="Benefit"),
-        "selective_f1": figures_risk.selective_f1(*abstention(truth, p, counts), 0.99, title="F1"),
+        "calibration_errors": scores.calibration_errors(errors, title="Errors"),
+        "whiskers": scores.whiskers(
+            rates.rename(columns={"rate": "value"}), xlabel="rate (0 to 1)"
+        ),
+        "net_benefit": scores.net_benefit({"network": curve}, title="Benefit"),
+        "selective_f1": scores.selective_f1(*abstention(truth, p, counts), 0.99, title="F1"),
     }
 
 
 def test_figures_name_their_axes_and_say_what_they_show() -> None:
     figures = every_figure()
-    assert set(figures) == {
-        name for name, f in vars(figures_risk).items() if getattr(f, "__module__", "") ==
-        figures_risk.__name__
-    }  # fmt: skip
     for name, figure in figures.items():
         for ax in figure.axes:
             assert "(" in ax.get_xlabel(), name
         assert ": " in figure.get_label(), name
     assert "abnormal: 0.100 before, 0.020 after" in figures["calibration_errors"].get_label()
-    assert "medium: no recording" in figures["level_rates"].get_label()
-    dots = [line for line in figures["level_rates"].axes[0].lines if line.get_marker() == "o"]
+    assert "medium: not estimable" in figures["whiskers"].get_label()
+    dots = [line for line in figures["whiskers"].axes[0].lines if line.get_marker() == "o"]
     truth, p = sample(300)
     assert [dot.get_xdata()[0] for dot in dots] == pytest.approx(
         [truth[p < 0.3].mean(), truth[p >= 0.3].mean()]

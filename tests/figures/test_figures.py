@@ -1,4 +1,4 @@
-"""Pictures: true proportions, units, and alternative text that states what is drawn."""
+"""Figures: true proportions, units, and alternative text that states what is drawn."""
 
 from __future__ import annotations
 
@@ -16,11 +16,8 @@ from ecgnet_lib.datasets.labels import CLASSES
 from ecgnet_lib.datasets.records import LEADS
 from ecgnet_lib.errors import ConfigError, PageError, SignalError
 from ecgnet_lib.evaluation.metrics import per_class
-from ecgnet_lib.evaluation.results import ablations, effect
-from ecgnet_lib.figures import method as figures_method
-from ecgnet_lib.figures import network as figures_network
-from ecgnet_lib.figures import scores as figures_scores
-from ecgnet_lib.figures import style as figures_style
+from ecgnet_lib.evaluation.results import ablation, effect
+from ecgnet_lib.figures import method, style
 
 FS_HZ = 100
 
@@ -37,17 +34,17 @@ def texts(ax) -> list[str]:
     return [text.get_text() for text in ax.texts]
 
 
-def stages(x: np.ndarray) -> list[figures_network.Stage]:
+def stages(x: np.ndarray) -> list[figures.Stage]:
     """Return one stage of each kind, the middle one with a map at its side."""
     return [
-        figures_network.Stage("recording", "in mV", (12, 250), x[:, :250], "traces"),
-        figures_network.Stage("CBAM", "which,\nwhen", (12, 4, 25), x[:4, :25], beside=np.eye(3)),
-        figures_network.Stage("two stages", "which?", (2,), np.array([0.2, 0.7]), ("no", "yes")),
+        figures.Stage("recording", "in mV", (12, 250), x[:, :250], "traces"),
+        figures.Stage("CBAM", "which,\nwhen", (12, 4, 25), x[:4, :25], beside=np.eye(3)),
+        figures.Stage("two stages", "which?", (2,), np.array([0.2, 0.7]), ("no", "yes")),
     ]
 
 
 def looks_back(tokens: int) -> np.ndarray:
-    """Return attention (P, P) in which each token listens to those 5, 10 and 15 before it."""
+    """Return attention (P, P) in which each token attends to those 5, 10 and 15 before it."""
     weights = np.full((tokens, tokens), 1e-3)
     for back, share in ((5, 0.5), (10, 0.3), (15, 0.1)):
         weights += share * np.eye(tokens, k=-back)
@@ -58,7 +55,7 @@ def every_figure(x: np.ndarray) -> dict[str, object]:
     """Draw every picture once, from small data of known content."""
     rng = np.random.default_rng(1)
     attention = rng.dirichlet(np.ones(12), 12)
-    attention[6, 9] = 2.0  # V1 listens most to V4
+    attention[6, 9] = 2.0  # V1 attends most to V4
     truth = pd.DataFrame(rng.random((200, 2)) < 0.4, columns=["MI", "HYP"])
     scores = truth * 0.3 + rng.random((200, 2)) * 0.7
     table = pd.DataFrame(rng.random((30, 6)) < 0.5, columns=list(CLASSES))
@@ -68,26 +65,24 @@ def every_figure(x: np.ndarray) -> dict[str, object]:
     return {
         "ecg_paper": figures.ecg_paper(x, FS_HZ),
         "ecg_strip": figures.ecg_strip(x[:2], FS_HZ, LEADS[:2], heat=np.linspace(0, 1, 50)),
-        "spectrum": figures_method.spectrum({"II": x[1]}, FS_HZ, band_hz=(0.5, 45)),
-        "scalogram": figures_method.scalogram(
+        "spectrum": figures.spectrum({"II": x[1]}, FS_HZ),
+        "scalogram": figures.scalogram(
             np.ones((5, 1000)), np.geomspace(1, 40, 5), np.arange(1000) / FS_HZ, x[1]
         ),
-        "journey": figures_network.journey(stages(x)),
-        "gates": figures_network.gates(
-            x[:4, :25], [0.1, 0.9, 0.5, 0.3], np.ones(25), x[:4, :25], 2.5
+        "journey": figures.journey(stages(x)),
+        "gates": figures.gates(x[:4, :25], [0.1, 0.9, 0.5, 0.3], np.ones(25), x[:4, :25], 2.5),
+        "patches": figures.patches(x[1, :250], FS_HZ, 20, 10),
+        "arcs": figures.token_attention_arcs(x[1, :250], FS_HZ, looks_back(25), 20, keep=3),
+        "lead_graph": figures.lead_graph(attention),
+        "token_attention": figures.token_attention(np.eye(10), 5.0),
+        "training_curves": figures.training_curves(history, kept=2),
+        "class_counts": figures.class_counts(table),
+        "whiskers": figures.whiskers(
+            per_class(truth, scores, scores > 0.5, np.arange(200), resamples=50), figures.METRICS
         ),
-        "patches": figures_network.patches(x[1, :250], FS_HZ, 20, 10),
-        "listening": figures_network.listening(x[1, :250], FS_HZ, looks_back(25), 20, keep=3),
-        "lead_graph": figures_method.lead_graph(attention),
-        "token_attention": figures_method.token_attention(np.eye(10), 5.0),
-        "training_curves": figures_method.training_curves(history, kept=2),
-        "class_counts": figures_scores.class_counts(table),
-        "per_class_metrics": figures_scores.per_class_metrics(
-            per_class(truth, scores, scores > 0.5, np.arange(200), resamples=50)
-        ),
-        "confusion_matrix": figures_scores.confusion_matrix([[8, 2], [3, 7]], ["no", "yes"]),
-        "ranking_curves": figures_scores.ranking_curves(truth, scores),
-        "reliability": figures_scores.reliability([0, 1, 1, 0], [0.1, 0.9, 0.8, 0.2]),
+        "confusion_matrix": figures.confusion_matrix([[8, 2], [3, 7]], ["no", "yes"]),
+        "ranking_curves": figures.ranking_curves(truth, scores),
+        "reliability": figures.reliability([0, 1, 1, 0], [0.1, 0.9, 0.8, 0.2]),
     }
 
 
@@ -98,7 +93,7 @@ def drawn(signal) -> dict[str, object]:
 
 def test_every_axis_names_its_quantity_and_its_unit(drawn):
     unit = re.compile(r"\((s|mV|Hz|mV²/Hz|count|nats|0 to 1|dB below max\.|[a-z ]+)\)")
-    bare = {"class", "predicted class", "true class"}
+    bare = {"class", "predicted class", "true class", "which", "when"}
     seen = 0
     for name, fig in drawn.items():
         for ax in fig.axes:
@@ -179,39 +174,69 @@ def test_alternative_text_states_what_is_drawn(drawn):
     assert "10 s at 100 Hz" in say["ecg_paper"]
     assert "+1.7 mV in V4" in say["ecg_paper"] and "-1.3 mV in aVR" in say["ecg_paper"]
     assert "Attention is highest at 9.9 s" in say["ecg_strip"]
-    assert "V1 listens most to V4" in say["lead_graph"]
+    assert "V1 attends most to V4" in say["lead_graph"]
     assert "CBAM 12×4×25: which, when." in say["journey"]
     assert "gate of a feature runs from 0.10 to 0.90" in say["gates"]
     assert "25 patches of 200 ms, one every 100 ms" in say["patches"]
-    assert "2.05 s of lead II listens most to 1.55 s (50%), 1.05 s (30%)" in say["listening"]
-    assert "looks 0.00 s away" in say["token_attention"]
+    assert "2.05 s of lead II attends most to 1.55 s (50%), 1.05 s (30%)" in say["arcs"]
+    assert "attends 0.00 s away" in say["token_attention"]
     assert "loss from 0.900 to 0.500" in say["training_curves"]
     assert "no 8 of 10, yes 7 of 10" in say["confusion_matrix"]
     assert "error is 0.150" in say["reliability"]
-    assert re.search(r"MI: AUC 0\.\d\d \(0\.\d\d to", say["per_class_metrics"])
+    assert re.search(r"MI: AUC 0\.\d\d \(0\.\d\d to", say["whiskers"])
 
 
 def test_spectrum_and_counts_report_the_data():
     t = np.arange(4000) / FS_HZ
-    fig = figures_method.spectrum({"a sine": np.sin(2 * np.pi * 12 * t)}, FS_HZ)
+    fig = figures.spectrum({"a sine": np.sin(2 * np.pi * 12 * t)}, FS_HZ)
     assert "half of the power lies below 12.0 Hz" in fig.get_label()
     table = pd.DataFrame(False, index=range(7), columns=list(CLASSES)).assign(source="ludb")
     table.loc[:4, "MI"] = True
     table.loc[0, "source"] = "ptb-xl"
-    fig = figures_scores.class_counts(table)
+    fig = figures.class_counts(table)
     assert "ludb: NORM 0, ARR 0, CD 0, MI 4" in fig.get_label()
     bars = {bar.get_width() for group in fig.axes[0].containers for bar in group}
     assert {4.0, 1.0, 0.0} == bars
 
 
-def test_metrics_of_too_few_positives_are_named_but_not_drawn():
+def dots(ax) -> list[tuple[float, float]]:
+    """Return where the dots of one panel stand, in the order of drawing."""
+    return [
+        tuple(line.get_xydata()[0]) for line in ax.lines if line.get_marker() not in ("", "None")
+    ]
+
+
+def test_whiskers_of_too_few_positives_are_named_but_not_drawn():
     row = {"positives": 50, "estimable": True, "auc": 0.9, "auc_low": 0.8, "auc_high": 0.95}
     table = pd.DataFrame([row, row | {"positives": 3, "estimable": False}], index=["MI", "QT"])
-    fig = figures_scores.per_class_metrics(table, ["auc"])
-    assert texts(fig.axes[0]) == ["not estimable"]
-    dots = [line for line in fig.axes[0].lines if line.get_marker() == "o"]
-    assert [tuple(dot.get_xydata()[0]) for dot in dots] == [(0.9, 0.0)]
-    assert "QT: not estimable" in fig.get_label() and "QT: AUC" not in fig.get_label()
+    fig = figures.whiskers(table, "auc", n="positives")
+    (ax,) = fig.axes
+    assert texts(ax) == ["not estimable"] and dots(ax) == [(0.9, 0.0)]
+    assert [list(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2] == [
+        [0.8, 0.95]
+    ]
+    assert "MI (n = 50): AUC 0.90 (0.80 to 0.95); QT (n = 3): AUC not estimable" in fig.get_label()
+
+
+def test_whiskers_tell_panels_and_kinds_apart():
+    table = pd.DataFrame([
+        {"panel": panel, "kind": kind, "row": row, "value": 10 * p + k, "low": -1, "high": 99}
+        for p, panel in enumerate(("left", "right")) for k, kind in enumerate(("a", "b"))
+        for row in ("x", "y") if (panel, row) != ("left", "y")
+    ])  # fmt: skip
+    lines, sound = {"right": [5.0]}, ["y"]
+    fig = figures.whiskers(table, xlabel="v (s)", lines=lines, line_name="limit", sound=sound)
+    left, right = fig.axes
+    assert [x for x, _ in dots(left)] == [0, 1] and [x for x, _ in dots(right)] == [10, 10, 11, 11]
+    heights = [y for _, y in dots(right)]
+    assert np.round(heights) == pytest.approx([0, 1, 0, 1]) and len(set(heights)) == 4
+    assert [a.get_xdata()[0] for a in right.lines if a.get_linestyle() == "--"] == [5.0]
+    assert not [a for a in left.lines if a.get_linestyle() == "--"]
+    grounds = [patch.get_facecolor() for patch in left.patches]
+    assert len(grounds) == 2 and to_rgb(grounds[1]) == to_rgb("#eef4f9") != to_rgb(grounds[0])
+    assert [text.get_text() for text in fig.legends[0].texts] == ["a", "b", "limit"]
+    assert "y: right a 10.00 (-1.00 to 99.00)" in fig.get_label()
+    assert fig.get_label().endswith("Dashed: limit, at 5.")
 
 
 def part(value: float, half: float = 0.1) -> dict[str, float]:
@@ -223,27 +248,29 @@ def test_compared_networks_stand_at_their_values_and_not_against_themselves():
         "none": {"macro_auc": part(0.8), "difference_to_none": part(0.0)},
         "ours": {"macro_auc": part(0.85), "difference_to_none": part(0.05)},
     }
-    fig = figures_scores.compared(rows, "none", title="T")
-    left, right = fig.axes
-    dots = [line.get_xdata()[0] for line in left.lines if line.get_marker() == "o"]
-    assert dots == [0.8, 0.85]
-    dots = [line.get_xdata()[0] for line in right.lines if line.get_marker() == "o"]
-    assert dots == [0.05]
-    assert "ours 0.850 [0.750, 0.950]" in fig.get_label()
+    fig = figures.compared(rows, "none", title="T")
+    assert [[x for x, _ in dots(ax)] for ax in fig.axes] == [[0.8, 0.85], [0.05]]
+    assert "ours: macro AUC 0.850 (0.750 to 0.950), difference to none 0.050" in fig.get_label()
 
 
-def test_ablations_are_compared_with_the_network_that_saw_real_recordings_only():
+def test_bars_are_as_long_as_their_numbers_and_say_them():
+    fig = figures.bars({"stem": 0.25, "GAT": 1.5}, "time (ms)", form=".1f", title="A pass")
+    assert [bar.get_width() for bar in fig.axes[0].patches] == [0.25, 1.5]
+    assert fig.get_label() == "A pass: time (ms): stem 0.2; GAT 1.5."
+    assert [text.get_text() for text in fig.axes[0].texts] == ["0.2", "1.5"]
+
+
+def test_an_ablation_is_compared_with_the_network_that_saw_real_recordings_only():
     full = {"macro_auc": part(0.8), "difference_to_ours": part(-0.05)}
     less = {"macro_auc": part(0.7), "difference_to_ours": part(-0.2),
             "difference_to_real only": part(-0.1)}  # fmt: skip
     methods = {"ours": {"macro_auc": part(0.9)}, "real only": full, "no GAT": less}
-    rows = ablations({"protocols": {"B": {"methods": methods}}}, "no GAT", "not run")
+    rows = ablation("GAT", "not run", result={"protocols": {"B": {"methods": methods}}})
     assert list(rows) == ["full", "no GAT"]
     assert rows["full"]["macro_auc"]["value"] == 0.8
     assert rows["no GAT"]["difference_to_full"]["value"] == -0.1
-    dots = [line.get_xdata()[0] for line in figures_scores.compared(rows, "full").axes[1].lines
-            if line.get_marker() == "o"]  # fmt: skip
-    assert dots == [-0.1]
+    assert rows["no GAT"]["effect"].startswith("changes the macro AUC by -0.100")
+    assert dots(figures.compared(rows, "full").axes[1]) == [(-0.1, 1.0)]
 
 
 @pytest.mark.parametrize(
@@ -260,7 +287,7 @@ def test_an_effect_is_named_only_where_the_interval_excludes_zero(difference, sa
 
 
 def test_reliability_intervals_are_wilsons():
-    fig = figures_scores.reliability([1] * 8 + [0] * 2, [0.75] * 10)
+    fig = figures.reliability([1] * 8 + [0] * 2, [0.75] * 10)
     (segment,) = fig.axes[0].collections[0].get_segments()
     # Wilson's 95 % interval of 8 in 10, from the textbook: 0.490 to 0.943
     np.testing.assert_allclose(segment[:, 1], [0.4902, 0.9433], atol=1e-3)
@@ -268,13 +295,13 @@ def test_reliability_intervals_are_wilsons():
 
 def test_graph_of_ones_is_drawn_as_pairs():
     ring = np.eye(12, dtype=bool) | np.roll(np.eye(12, dtype=bool), 1, axis=1)
-    fig = figures_method.lead_graph(ring | ring.T)
-    assert "12 pairs may listen" in fig.get_label()
+    fig = figures.lead_graph(ring | ring.T)
+    assert "12 pairs may attend" in fig.get_label()
     assert len(fig.axes) == 1  # no colour bar: there is nothing to scale
 
 
 def test_leads_stand_where_they_belong():
-    places = {lead: np.array(place) for lead, place in figures_method.PLACES.items()}
+    places = {lead: np.array(place) for lead, place in method.PLACES.items()}
     assert set(places) == set(LEADS)
     # seen from the front: V1 on the patient's right of the breastbone, V2 on the left, V6 leftmost
     assert places["V1"][0] < 0 < places["V2"][0]
@@ -289,23 +316,23 @@ def test_leads_stand_where_they_belong():
         x, y = places[lead] / np.linalg.norm(places["I"])
         assert np.degrees(np.arctan2(-y, x)) == pytest.approx(angle)
         assert np.hypot(x, y) == pytest.approx(1)
-    fig = figures_method.lead_graph(np.eye(12))
+    fig = figures.lead_graph(np.eye(12))
     assert "-aVR" in texts(fig.axes[0]) and "aVR" not in texts(fig.axes[0])
 
 
 def test_arrows_run_from_source_to_listener():
     weights = np.zeros((12, 12))
     weights[LEADS.index("V1"), LEADS.index("V4")] = 0.7
-    ax = figures_method.lead_graph(weights).axes[0]
+    ax = figures.lead_graph(weights).axes[0]
     arrows = [p for p in ax.patches if getattr(p, "_posA_posB", None)]
     start, stop = arrows[-1]._posA_posB  # the others are the limb leads
-    assert tuple(start) == figures_method.PLACES["V4"]
-    assert tuple(stop) == figures_method.PLACES["V1"]
+    assert tuple(start) == method.PLACES["V4"]
+    assert tuple(stop) == method.PLACES["V1"]
     assert len(arrows) == 7
 
 
 def test_journey_draws_what_it_is_given(signal):
-    traces, heat, side, bars = figures_network.journey(stages(signal)).axes
+    traces, heat, side, bars = figures.journey(stages(signal)).axes
     drawn = np.array([line.get_ydata() for line in traces.lines])
     shifts = drawn - signal[:, :250]
     assert len(drawn) == 12 and np.ptp(shifts, axis=1).max() < 1e-9
@@ -321,9 +348,8 @@ def test_gates_sort_features_from_open_to_shut(signal):
     gates = np.array([0.1, 0.9, 0.5])
     before = np.abs(signal[:3, :25]) + 1
     after = before * gates[:, None] * 0.5
-    left, right, which, when, _ = figures_network.gates(
-        before, gates, np.full(25, 0.5), after, 2.5
-    ).axes
+    fig = figures.gates(before, gates, np.full(25, 0.5), after, 2.5)
+    left, which, right, when, _ = fig.axes
     np.testing.assert_array_equal(left.images[0].get_array(), before[[1, 2, 0]])
     np.testing.assert_array_equal(right.images[0].get_array(), after[[1, 2, 0]])
     np.testing.assert_array_equal(which.images[0].get_array()[:, 0], [0.9, 0.5, 0.1])
@@ -331,7 +357,7 @@ def test_gates_sort_features_from_open_to_shut(signal):
 
 
 def test_patches_are_those_of_the_stem(signal):
-    ax = figures_network.patches(signal[1, :250], FS_HZ, 20, 10).axes[0]
+    ax = figures.patches(signal[1, :250], FS_HZ, 20, 10).axes[0]
     bars = sorted((p.get_x(), p.get_x() + p.get_width(), p.get_y()) for p in ax.patches)
     middles = [(a + b) / 2 for a, b, _ in bars]
     assert len(bars) == 25
@@ -345,7 +371,7 @@ def test_patches_are_those_of_the_stem(signal):
 def test_arcs_join_the_token_to_those_it_hears(signal):
     from matplotlib.patches import Arc
 
-    fig = figures_network.listening(signal[1, :250], FS_HZ, looks_back(25), 20, keep=3)
+    fig = figures.token_attention_arcs(signal[1, :250], FS_HZ, looks_back(25), 20, keep=3)
     arcs = [p for p in fig.axes[0].patches if isinstance(p, Arc)]
     ends = {(round(a.center[0] - a.width / 2, 6), round(a.center[0] + a.width / 2, 6))
             for a in arcs}  # fmt: skip
@@ -357,7 +383,7 @@ def test_arcs_join_the_token_to_those_it_hears(signal):
 def test_show_gives_image_and_escaped_text(capsys, drawn):
     figures.show(drawn["gates"], alt='say "<b>"')
     assert capsys.readouterr().out.strip() == 'say "<b>"'
-    page = figures_style.Picture(b"png", 'say "<b>"', 540)._repr_html_()
+    page = style.Picture(b"png", 'say "<b>"', 540)._repr_html_()
     assert 'alt="say &quot;&lt;b&gt;&quot;"' in page and 'width="540"' in page
     assert 'src="data:image/png;base64,cG5n"' in page
 
@@ -369,14 +395,6 @@ def test_show_refuses_a_figure_without_text(drawn):
         figures.show(Figure())
 
 
-def test_style_leaves_no_trace():
-    import matplotlib as mpl
-
-    before = dict(mpl.rcParams)
-    figures_method.token_attention(np.eye(3), 1.0)
-    assert dict(mpl.rcParams) == before
-
-
 @pytest.mark.parametrize(
     ("draw", "error"),
     [
@@ -384,20 +402,20 @@ def test_style_leaves_no_trace():
         (lambda x: figures.ecg_paper(x[:3], FS_HZ, LEADS[:3]), SignalError),
         (lambda x: figures.ecg_strip(np.tile(x[:1], 4), FS_HZ, ["I"]), SignalError),
         (lambda x: figures.ecg_strip(x[:1], FS_HZ, ["I"], heat=np.ones((3, 5))), SignalError),
-        (lambda x: figures_method.scalogram(x, np.ones(3), np.ones(4)), SignalError),
-        (lambda x: figures_method.lead_graph(np.eye(11)), SignalError),
+        (lambda x: figures.scalogram(x, np.ones(3), np.ones(4), x[0]), SignalError),
+        (lambda x: figures.lead_graph(np.eye(11)), SignalError),
         (
-            lambda x: figures_network.journey([figures_network.Stage("a", "b", (1,), x[0])]),
+            lambda x: figures.journey([figures.Stage("a", "b", (1,), x[0])]),
             SignalError,
         ),
-        (lambda x: figures_network.gates(x[:4], np.ones(3), np.ones(1000), x[:4], 10), SignalError),
-        (lambda x: figures_network.patches(x, FS_HZ, 20, 10), SignalError),
-        (lambda x: figures_network.listening(x[0], FS_HZ, np.eye(5), 5), SignalError),
-        (lambda x: figures_method.lead_graph(np.eye(1), ["V9"]), ConfigError),
-        (lambda x: figures_method.token_attention(np.ones((3, 4)), 1.0), SignalError),
-        (lambda x: figures_method.training_curves(pd.DataFrame({"auc": [1.0]})), ConfigError),
-        (lambda x: figures_scores.confusion_matrix(np.eye(2), ["a"]), SignalError),
-        (lambda x: figures_scores.reliability([1.0], [1.5]), SignalError),
+        (lambda x: figures.gates(x[:4], np.ones(3), np.ones(1000), x[:4], 10), SignalError),
+        (lambda x: figures.patches(x, FS_HZ, 20, 10), SignalError),
+        (lambda x: figures.token_attention_arcs(x[0], FS_HZ, np.eye(5), 5), SignalError),
+        (lambda x: figures.lead_graph(np.eye(1), ["V9"]), ConfigError),
+        (lambda x: figures.token_attention(np.ones((3, 4)), 1.0), SignalError),
+        (lambda x: figures.training_curves(pd.DataFrame({"auc": [1.0]})), ConfigError),
+        (lambda x: figures.confusion_matrix(np.eye(2), ["a"]), SignalError),
+        (lambda x: figures.reliability([1.0], [1.5]), SignalError),
     ],
 )
 def test_bad_input_is_refused_by_name(draw, error, signal):
@@ -436,10 +454,10 @@ def lab(colour: str, matrix: np.ndarray) -> np.ndarray:
 def test_colours_stay_apart_for_colour_blind_eyes(kind):
     matrix = np.array(DEFICIENCIES.get(kind, np.eye(3)))
     palettes = {
-        "palette": figures_style.PALETTE,
-        "classes": tuple(figures_style.CLASS_COLOURS.values()),
-        "waves": tuple(figures_style.WAVES.values()),
-        "layers": figures_style.LAYERS[:3],
+        "palette": style.PALETTE,
+        "classes": tuple(style.CLASS_COLOURS.values()),
+        "waves": tuple(style.WAVES.values()),
+        "layers": style.LAYERS[:3],
     }
     for name, colours in palettes.items():
         for a, b in itertools.combinations(colours, 2):

@@ -15,9 +15,8 @@ from ecgnet_lib.network.ecgnet import count_parameters, predict
 def convolutions(inputs: int, outputs: int, *kernels: int) -> int:
     """Count unbiased convolutions in a row, each with batch normalisation."""
     widths = [inputs, *[outputs] * len(kernels)]
-    return sum(
-        a * b * k + 2 * b for a, b, k in zip(widths, widths[1:], kernels, strict=False)
-    )  # fmt: skip
+    layers = zip(widths, widths[1:], kernels, strict=False)
+    return sum(a * b * k + 2 * b for a, b, k in layers)
 
 
 def head(channels: int, outputs: int) -> int:

@@ -19,8 +19,7 @@ from ecgnet_lib.network.ecgnet import (
     predict,
 )
 
-SMALL = ModelConfig(channels=8, cbam_reduction=4, gat_heads=2, width=16, tst_heads=2, d_ff=32,
-                    tst_layers=1, stem_layers=1)  # fmt: skip
+SMALL = ModelConfig(channels=8, width=16, d_ff=32, tst_layers=1, stem_layers=1)
 
 
 def closed_form(c: ModelConfig) -> int:
@@ -33,16 +32,19 @@ def closed_form(c: ModelConfig) -> int:
     gat += 12 * n if c.gat != "none" else 0
     layer = (3 * e * e + 3 * e) + (e * e + e) + (e * f + f) + (f * e + e) + 4 * e
     tst = c.tst_layers * layer if c.tst else 0
-    heads = (2 * e + 4 * c.demographics) * e + e + e + 1 + 5 * e + 5
+    heads = (2 * e) * e + e + e + 1 + 5 * e + 5
     return stem + c.stem_layers * block + cbam + gat + (12 * n * e + e) + tst + heads
 
 
 VARIANTS = [
-    ModelConfig(), SMALL, dataclasses.replace(SMALL, cbam=False),
-    dataclasses.replace(SMALL, gat="v1"), dataclasses.replace(SMALL, gat="none"),
-    dataclasses.replace(SMALL, tst=False), dataclasses.replace(SMALL, demographics=True),
+    ModelConfig(),
+    SMALL,
+    dataclasses.replace(SMALL, cbam=False),
+    dataclasses.replace(SMALL, gat="v1"),
+    dataclasses.replace(SMALL, gat="none"),
+    dataclasses.replace(SMALL, tst=False),
     dataclasses.replace(SMALL, graph="all", head="softmax", graph_tokens=1),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("config", VARIANTS)
@@ -50,10 +52,9 @@ def test_every_variant_runs_learns_and_counts(config: ModelConfig) -> None:
     torch.manual_seed(0)
     model = FoundationalECGNet(config)
     assert count_parameters(model) == closed_form(config)
-    person = torch.zeros(3, 4) if config.demographics else None
     for seconds in (2.5, 10):
         x = torch.randn(3, 12, int(seconds * config.fs_hz))
-        abnormal, diseases = model(x, person=person)
+        abnormal, diseases = model(x)
         assert abnormal.shape == (3,)
         assert diseases.shape == (3, len(DISEASES))
     (abnormal.sum() + diseases.sum()).backward()
@@ -61,17 +62,17 @@ def test_every_variant_runs_learns_and_counts(config: ModelConfig) -> None:
 
 
 @pytest.mark.parametrize("tokens", [20, 25])
-def test_each_graph_averages_its_tokens_and_answers_them_all(tokens: int) -> None:
+def test_each_graph_averages_its_tokens_and_adds_one_message_to_all(tokens: int) -> None:
     torch.manual_seed(0)
     model, maps = FoundationalECGNet(SMALL).eval(), {}
     h = torch.randn(2, 12, tokens, SMALL.channels)
     want = []
     for part in h.split(SMALL.graph_tokens, dim=2):  # the last may be short
-        heard = torch.nn.functional.elu(model.gat(part.mean(2) + model.lead_code))
-        want.append(part + heard.unsqueeze(2))
-    torch.testing.assert_close(model.listen(h, None, None), torch.cat(want, 2))
-    torch.testing.assert_close(model.listen(h, None, maps), torch.cat(want, 2))
-    torch.testing.assert_close(maps["leads"].sum(-1), torch.ones(2, len(want), 2, 12))
+        message = torch.nn.functional.elu(model.gat(part.mean(2) + model.lead_code))
+        want.append(part + message.unsqueeze(2))
+    torch.testing.assert_close(model.attend_leads(h, None, None), torch.cat(want, 2))
+    torch.testing.assert_close(model.attend_leads(h, None, maps), torch.cat(want, 2))
+    torch.testing.assert_close(maps["leads"].sum(-1), torch.ones(2, len(want), 4, 12))
 
 
 def test_default_is_light() -> None:
@@ -108,9 +109,11 @@ def test_maps_have_the_documented_shapes() -> None:
     *logits, maps = model(x, return_maps=True)
     shapes = {name: tuple(value.shape) for name, value in maps.items()}
     assert shapes == {
-        "channel": (2, 12, 8), "temporal": (2, 12, 100), "leads": (2, 10, 2, 12, 12),
-        "tokens": (2, 1, 2, 100, 100),
-    }  # fmt: skip
+        "channel": (2, 12, 8),
+        "temporal": (2, 12, 100),
+        "leads": (2, 10, 4, 12, 12),
+        "tokens": (2, 1, 4, 100, 100),
+    }
     torch.testing.assert_close(logits[0], model(x)[0])
 
 
@@ -129,18 +132,15 @@ def test_wrong_shapes_are_refused(shape: tuple[int, ...]) -> None:
         FoundationalECGNet(SMALL)(torch.zeros(shape))
 
 
-def test_nan_and_demographics_are_refused() -> None:
-    model = FoundationalECGNet(SMALL).eval()
+def test_nan_is_refused() -> None:
     with pytest.raises(SignalError, match="NaN"):
-        predict(model, torch.full((1, 12, 250), float("nan")))
-    with pytest.raises(SignalError, match="demographics"):
-        model(torch.zeros(1, 12, 250), person=torch.zeros(1, 4))
+        predict(FoundationalECGNet(SMALL).eval(), torch.full((1, 12, 250), float("nan")))
 
 
 def test_unknown_configuration_is_refused() -> None:
     with pytest.raises(ConfigError, match="chanels"):
         ModelConfig.from_dict({"chanels": 3})
-    for wrong in ({"gat": "v3"}, {"head": "one"}, {"patch": 5}):
+    for wrong in ({"gat": "v3"}, {"head": "one"}, {"patch": 5}, {"gat_heads": 5}):
         with pytest.raises(ConfigError):
             ModelConfig(**wrong)
     assert ModelConfig.from_dict(SMALL.to_dict()) == SMALL
@@ -170,7 +170,7 @@ def test_checkpoint_round_trip_and_tampering(tmp_path) -> None:
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    with pytest.raises(ConfigError, match="not those"):
+    with pytest.raises(ConfigError, match="weights_sha256"):
         load_checkpoint(path)
     weights.unlink()
     with pytest.raises(ConfigError, match="cannot be read"):

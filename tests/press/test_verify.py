@@ -334,6 +334,6 @@ def test_the_command_fails_and_names_what_moved(monkeypatch) -> None:
     bad = Finding("metrics", "comparison.json: f1", 0.99, 0.859, False, -0.131)
     monkeypatch.setattr(verify, "verify", lambda **_: [bad])
     done = CliRunner().invoke(main, ["verify"])
-    assert done.exit_code == 1 and "comparison.json: f1: 0.99 of record, 0.859 now" in done.output
+    assert done.exit_code == 1 and "comparison.json: f1: 0.99 stored, 0.859 now" in done.output
     monkeypatch.setattr(verify, "verify", lambda **_: [])
     assert CliRunner().invoke(main, ["verify"]).exit_code == 0

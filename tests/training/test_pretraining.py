@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -13,12 +15,11 @@ from ecgnet_lib.network.tst import MaskedValueHead
 from ecgnet_lib.training.loop import Labels, TrainConfig, fit
 from ecgnet_lib.training.pretraining import GROUPS, hidden_error, pretrain, spans
 
-SIZES = {"channels": 8, "cbam_reduction": 4, "gat_heads": 2, "width": 32, "tst_heads": 2,
-         "d_ff": 32, "tst_layers": 1, "stem_layers": 1, "dropout": 0.0}  # fmt: skip
+TINY = ModelConfig(channels=8, width=32, d_ff=32, tst_layers=1, stem_layers=1, dropout=0.0)
 
 
 def tiny(**more: object) -> FoundationalECGNet:
-    return FoundationalECGNet(ModelConfig(**SIZES, **more))
+    return FoundationalECGNet(dataclasses.replace(TINY, **more))
 
 
 def periodic(n: int = 64, seed: int = 0) -> np.ndarray:
@@ -95,8 +96,8 @@ def test_the_network_sees_no_hidden_value_and_learns_to_say_them() -> None:
     again, _ = pretrain(signals, np.arange(48), tiny, config)
     for mine, theirs in zip(net.state_dict().values(), again.state_dict().values(), strict=True):
         assert torch.equal(mine, theirs)
-    labels = Labels(np.arange(64) % 2 * np.float32(1), np.zeros((64, 5), np.float32),
-                    np.ones(64, bool))  # fmt: skip
+    abnormal, diseases = np.arange(64) % 2 * np.float32(1), np.zeros((64, 5), np.float32)
+    labels = Labels(abnormal, diseases, np.ones(64, bool))
     still = TrainConfig(crops=48, batch=16, crop_s=2.0, learning_rate=0.0)
     tuned, _ = fit(signals, labels, np.arange(48), np.arange(48, 64), tiny, still, initial=net)
     for (name, mine), theirs in zip(tuned.named_parameters(), net.parameters(), strict=True):

@@ -263,8 +263,8 @@ def test_bars_are_as_long_as_their_numbers_and_say_them():
 def test_an_ablation_is_compared_with_the_network_that_saw_real_recordings_only():
     full = {"macro_auc": part(0.8), "difference_to_ours": part(-0.05)}
     less = {"macro_auc": part(0.7), "difference_to_ours": part(-0.2),
-            "difference_to_real only": part(-0.1)}  # fmt: skip
-    methods = {"ours": {"macro_auc": part(0.9)}, "real only": full, "no GAT": less}
+            "difference_to_labels only": part(-0.1)}  # fmt: skip
+    methods = {"ours": {"macro_auc": part(0.9)}, "labels only": full, "no GAT": less}
     rows = ablation("GAT", "not run", result={"protocols": {"B": {"methods": methods}}})
     assert list(rows) == ["full", "no GAT"]
     assert rows["full"]["macro_auc"]["value"] == 0.8

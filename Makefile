@@ -25,8 +25,8 @@ help:
 	@echo
 	@echo '  make book       make the environment (.venv), execute the pages, build the site'
 	@echo '  make test       make the environment, run the tests'
-	@echo '  make verify     execute every page from nothing, recompute every stored metric,'
-	@echo '                  write build/verify/index.html; fails when anything moved'
+	@echo '  make verify     execute every page anew, recompute every stored metric,'
+	@echo '                  write build/verify/index.html; fails when a value differs'
 	@echo '  make lite       make book, and two pages that run in the browser of the reader'
 	@echo '  make clean      remove build/: the next `make book` executes every page'
 	@echo '  make distclean  remove .venv/ too (recordings in data/ stay)'

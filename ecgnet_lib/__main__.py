@@ -48,7 +48,7 @@ def data() -> None:
 
 @data.command("list")
 def data_list() -> None:
-    """Show which databases the book knows, and what of them is at hand."""
+    """List the databases and how much of each is at hand."""
     from ecgnet_lib.datasets.sources import SOURCES, state
 
     rows = [
@@ -68,7 +68,7 @@ def data_list() -> None:
 @click.argument("name")
 @click.option("--fs-hz", default=100, show_default=True, help="PTB-XL: which rate, 100 or 500.")
 def data_get(name: str, fs_hz: int) -> None:
-    """Fetch the database NAME into data/, checked; what is there already is kept.
+    """Download the database NAME into data/ and check it; files that are there are kept.
 
     \b
     Example
@@ -76,8 +76,8 @@ def data_get(name: str, fs_hz: int) -> None:
     """
     from ecgnet_lib.datasets.sources import get
 
-    got = get(name, fs_hz)
-    click.echo(f"{name}: {got.files:,} files at hand, {got.fetched:,} fetched now")
+    files, fetched = get(name, fs_hz)
+    click.echo(f"{name}: {files:,} files at hand, {fetched:,} fetched now")
 
 
 @data.command("verify")
@@ -154,7 +154,7 @@ def build(lite: bool) -> None:
 @main.command()
 @click.option("--record", is_flag=True, help="Store what the pages hold now.")
 def verify(record: bool) -> None:
-    """Execute all pages, recompute all metrics, say what moved.
+    """Execute all pages, recompute all metrics, report what differs.
 
     Writes build/verify/index.html and manifest.json. The exit status is 1 when a value moved beyond
     its tolerance, or a file, a weight, a label or a page differs from the stored one.

@@ -1,4 +1,4 @@
-"""Errors for people: which file, what was expected, what was found, what to do."""
+"""Errors that name the file, what was expected, what was found, and the remedy."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SourceError(EcgnetError):
 
 
 class RecordingError(EcgnetError):
-    """A recording cannot be read, or what it holds cannot be trusted."""
+    """A recording cannot be read, or its content is not plausible."""
 
 
 class LabelError(EcgnetError):
@@ -42,7 +42,7 @@ class LabelError(EcgnetError):
 
 
 class SplitError(EcgnetError):
-    """A split would put the same patient, recording or signal on both sides."""
+    """A split has the same patient, recording or signal in two sets."""
 
 
 class SignalError(EcgnetError):

@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Writing files atomically: a reader never finds half a file."""
 
 from __future__ import annotations
 

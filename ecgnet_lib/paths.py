@@ -1,4 +1,4 @@
-"""Where things lie in the repository: the one place that knows its folders."""
+"""The folders of the repository, defined in one place."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_get_passes_the_rate_on(monkeypatch) -> None:
 
     def get(name: str, fs_hz: float):
         asked.append((name, fs_hz))
-        return SimpleNamespace(files=1500, fetched=3)
+        return 1500, 3
 
     monkeypatch.setattr(sources, "get", get)
     assert "1,500 files at hand, 3 fetched" in call("data", "get", "ptbxl", "--fs-hz", "500").output

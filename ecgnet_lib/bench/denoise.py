@@ -26,7 +26,7 @@ def run() -> list[Row]:
 
 def held_out(count: int) -> tuple[np.ndarray, str]:
     """(count, 12, 5000) at 500 Hz: PTB-XL fold 10 if at hand, else virtual patients; and which."""
-    from ecgnet_lib.datasets.records import read, standard
+    from ecgnet_lib.datasets.records import in_standard_order, read
     from ecgnet_lib.datasets.sources import locate
     from ecgnet_lib.datasets.tables import ptbxl_table
 
@@ -42,7 +42,7 @@ def held_out(count: int) -> tuple[np.ndarray, str]:
         patients = [mixed[i % len(mixed)] for i in range(count)]
         return simulate(patients, fs_hz=500, seed=10).signals, "virtual patients"
     rows = np.random.default_rng(10).permutation(len(table))[:count]
-    signals = [standard(read(root / file)) for file in table["file"].iloc[rows]]
+    signals = [in_standard_order(read(root / file)) for file in table["file"].iloc[rows]]
     return np.stack(signals), "PTB-XL, fold 10"
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ecgnet_lib.bench import Row, interleaved, ratios, row
 from ecgnet_lib.datasets.labels import DISEASES
-from ecgnet_lib.datasets.records import LEADS, read, standard
+from ecgnet_lib.datasets.records import LEADS, in_standard_order, read
 from ecgnet_lib.denoising.daubechies import denoise
 from ecgnet_lib.network.baselines import NETWORKS
 from ecgnet_lib.network.ecgnet import FoundationalECGNet, count_parameters, predict
@@ -152,7 +152,7 @@ def one_recording() -> list[Row]:
         stem = Path(folder) / "one"
 
         def mine(crop_s: float) -> tuple[np.ndarray, np.ndarray]:
-            signal = denoise(standard(read(stem.with_suffix(".hea"))), FS_HZ)[np.newaxis]
+            signal = denoise(in_standard_order(read(stem.with_suffix(".hea"))), FS_HZ)[np.newaxis]
             predict_crops(rhythm, signal, RHYTHM_S)
             return predict_crops(ours, signal, crop_s)
 

@@ -25,7 +25,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     {
         "dataset": ["Dataset", "load"],
         "labels": ["CLASSES", "DISEASES", "label_map"],
-        "records": ["LEADS", "read", "read_many", "resample", "standard"],
+        "records": ["LEADS", "in_standard_order", "read", "read_many", "resample"],
         "simulated": ["cohort"],
         "sources": ["SOURCES", "locate", "state"],
         "splits": ["audit", "duplicates", "kfold", "merge_duplicates", "official"],

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,13 +25,13 @@ from ecgnet_lib.datasets.records import (
     Recording,
     Refusal,
     crop_or_pad,
+    in_standard_order,
     problems,
     read_each,
     resample,
-    standard,
 )
 from ecgnet_lib.datasets.wfdb_files import read_header, stem_of
-from ecgnet_lib.errors import RecordingError, SignalError
+from ecgnet_lib.errors import RecordingError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,10 +45,10 @@ _LARGEST = 32767
 class Archive:
     """N recordings of 12 leads and T samples, on disk.
 
-    `table` has one row per recording, index `recording`: the original `fs_hz` and `seconds`, zeros
-    `padded`, samples `clipped`, and `problems` (flat and saturated leads). `refused` lists what
-    could not be taken in. `manifest` is the SHA-256 of all (name, SHA-256 of the files) rows.
-    `signals` is (N, 12, T) int16, `gains` (N, 12) float32 steps per mV.
+    `table` has one row per recording, index `recording`: the original `fs_hz` and `seconds`, and
+    `problems` (flat and saturated leads). `refused` lists what could not be read. `manifest` is the
+    SHA-256 of all (name, SHA-256 of the files) rows. `signals` is (N, 12, T) int16, `gains` (N, 12)
+    float32 steps per mV.
     """
 
     folder: Path
@@ -60,37 +59,19 @@ class Archive:
     signals: np.ndarray
     gains: np.ndarray
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the recordings, in order."""
-        return tuple(self.table.index)
-
     def __len__(self) -> int:
         return len(self.table)
 
     def batch(self, indices: Sequence[int] | np.ndarray | slice) -> np.ndarray:
-        """Recordings at `indices`, in that order, as (B, 12, T) float32 mV.
-
-        Raises SignalError for an index that is not there.
-        """
-        try:
-            rows = np.arange(len(self))[indices]
-        except IndexError as error:
-            expected = f"integers from 0 to {len(self) - 1}"
-            raise SignalError("no such recording", expected=expected, found=error) from None
-        signal, gain = self.signals[rows].astype(np.float32), self.gains[rows]
+        """Recordings at `indices`, in that order, as (B, 12, T) float32 mV."""
+        signal, gain = self.signals[indices].astype(np.float32), self.gains[indices]
         # One gain for all is the rule, and division by a single number is the faster one.
         signal /= gain.flat[0] if gain.size and np.ptp(gain) == 0 else gain[..., None]
         return signal
 
     @classmethod
     def of(
-        cls,
-        files: Mapping[str, str | Path],
-        fs_hz: float,
-        folder: str | Path,
-        *,
-        seconds: float = 10.0,
+        cls, files: Mapping[str, str | Path], fs_hz: float, folder: str | Path, seconds: float = 10
     ) -> Archive:
         """The archive of these files (name -> path) in the cache `folder`, built if not there.
 
@@ -101,7 +82,7 @@ class Archive:
         """
 
         def row(recording: Recording) -> tuple:
-            signal, gain = standard(recording), STEPS_PER_MV
+            signal, gain = in_standard_order(recording), STEPS_PER_MV
             if recording.fs_hz == fs_hz:
                 gain = np.array([recording.gain[recording.leads.index(lead)] for lead in LEADS])
             facts = _facts(signal, recording.fs_hz)
@@ -115,8 +96,7 @@ class Archive:
             if not list(read_each(again, row, [])):
                 return archive
             shutil.rmtree(target)  # what was refused has been fetched again
-        refused: list[Refusal] = []
-        rows = read_each(files, row, refused)
+        rows = read_each(files, row, refused := [])
         return _built(target, fs_hz, samples, _manifest(files), rows, refused)
 
     @classmethod
@@ -128,8 +108,7 @@ class Archive:
         signals: name -> (12, T) float32 mV at `fs_hz`, without gaps.
         """
         samples = next(iter(signals.values())).shape[1]
-        hashes = {name: hashlib.sha256(signal.tobytes()) for name, signal in signals.items()}
-        manifest = _hash_of_rows(hashes)
+        manifest = _hash_of_rows({name: hashlib.sha256(x.tobytes()) for name, x in signals.items()})
         rows = ((name, x, STEPS_PER_MV, _facts(x, fs_hz)) for name, x in signals.items())
         target = _target(folder, fs_hz, samples, manifest)
         return _built(target, fs_hz, samples, manifest, rows, [])
@@ -145,7 +124,7 @@ class Archive:
             for start in tqdm(range(0, len(self), 64), desc="archive", unit="batch"):
                 some = slice(start, start + 64)
                 for i, signal in enumerate(change(self.batch(some)), start):
-                    yield self.names[i], signal, STEPS_PER_MV, facts[i]
+                    yield self.table.index[i], signal, STEPS_PER_MV, facts[i]
 
         samples = self.signals.shape[2]
         manifest = hashlib.sha256(f"{self.manifest} {name}".encode()).hexdigest()
@@ -182,7 +161,7 @@ class Archive:
 
 
 def _facts(signal: np.ndarray, fs_hz: float) -> dict:
-    """What the table says about a recording of 12 leads, (12, T) mV as recorded."""
+    """The row of the table for a recording of 12 leads, (12, T) mV as recorded."""
     notes = "; ".join(problems(signal, fs_hz))
     return {"fs_hz": fs_hz, "seconds": signal.shape[1] / fs_hz, "problems": notes}
 
@@ -191,18 +170,15 @@ def _manifest(files: Mapping[str, str | Path], signals: bool = True) -> str:
     """SHA-256 of what the headers hold, and with `signals` also the files that these name."""
     hashes = {}
     for name, path in files.items():
-        parts = [stem_of(path) + ".hea"]
+        parts = [Path(stem_of(path) + ".hea")]
         if signals:
             with contextlib.suppress(RecordingError):
                 beside = dict.fromkeys(read_header(path).files)
-                parts += [os.path.join(os.path.dirname(path), file) for file in beside]
+                parts += [parts[0].with_name(file) for file in beside]
         hashes[name] = hashlib.sha256()
         for part in parts:
-            try:
-                content = Path(part).read_bytes()
-                hashes[name].update(f"{len(content)}:".encode() + content)
-            except OSError:
-                hashes[name].update(b"absent")
+            content = part.read_bytes() if part.is_file() else b""
+            hashes[name].update(f"{len(content)}:".encode() + content)
     return _hash_of_rows(hashes)
 
 
@@ -232,32 +208,26 @@ def _built(
     if target.is_dir():
         return Archive.open(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=".part-", dir=target.parent))
-    try:
-        table: list[dict] = []
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=target.parent) as folder:
+        part, table = Path(folder), []
         with open(part / "signals.i16", "wb") as out:
             for name, signal, gain, facts in rows:
-                digital, gain, clipped = _digital(crop_or_pad(signal, samples), gain)
+                digital, gain = _digital(crop_or_pad(signal, samples), gain)
                 out.write(digital.tobytes())
-                facts = {"recording": name, "gain": gain.tolist(), **facts, "clipped": clipped}
-                table.append({**facts, "padded": max(0, samples - signal.shape[1])})
+                table.append({"recording": name, "gain": gain.tolist(), **facts})
         if not table:
             found = refused[0].reason if refused else "none named"
             raise RecordingError("no recording is left for an archive", expected="one", found=found)
         about = {"fs_hz": float(fs_hz), "samples": samples, "manifest": manifest}
         about |= {"refused": refused, "table": table}
         (part / "archive.json").write_text(json.dumps(about))
-        part.rename(target)
-    except OSError:
-        if not target.is_dir():  # else another process was faster; what it wrote has the same key
-            raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another process was faster, with the same content
+            part.rename(target)
     return Archive.open(target)
 
 
-def _digital(signal: np.ndarray, gain: np.ndarray | float) -> tuple[np.ndarray, np.ndarray, int]:
-    """(12, T) mV -> int16, gain by lead, and how many samples lie beyond 32.767 mV.
+def _digital(signal: np.ndarray, gain: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+    """(12, T) mV -> int16 and gain by lead; what lies beyond 32.767 mV is clipped.
 
     A lead whose own gain would leave the range of int16 (its baseline is far from 0) gets 1 uV.
     """
@@ -265,5 +235,4 @@ def _digital(signal: np.ndarray, gain: np.ndarray | float) -> tuple[np.ndarray, 
     beyond = np.abs(signal * gain[:, None]).max(axis=1) > _LARGEST
     gain = np.where(beyond, np.float32(STEPS_PER_MV), gain)
     steps = np.rint(signal * gain[:, None])
-    clipped = int((np.abs(steps) > _LARGEST).sum())
-    return np.clip(steps, -_LARGEST, _LARGEST).astype("<i2"), gain, clipped
+    return np.clip(steps, -_LARGEST, _LARGEST).astype("<i2"), gain

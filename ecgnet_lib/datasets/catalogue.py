@@ -1,4 +1,4 @@
-"""The databases that the book knows: where published, under which licence, how to cite."""
+"""The databases of the book: where published, under which licence, how to cite."""
 
 from __future__ import annotations
 

@@ -10,12 +10,13 @@ import pandas as pd
 
 from ecgnet_lib.datasets import sources, tables
 from ecgnet_lib.datasets.archive import Archive
-from ecgnet_lib.errors import LabelError
+from ecgnet_lib.datasets.simulated import cohort
+from ecgnet_lib.errors import LabelError, SourceError
 from ecgnet_lib.paths import CACHE
 
 SIMULATED_PATIENTS = 600
 WINDOW_S = 10.0
-LAST_OF_500 = 500  # the subset `ptbxl-500` holds ecg_id 1 to 500
+LAST_OF_500 = "ptb-xl/00500"  # the subset `ptbxl-500` holds ecg_id 1 to 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,7 @@ class Dataset:
         return f'<div class="admonition {kind}">{title}<p>{text}</p></div>'
 
     def _said(self) -> tuple[str, ...]:
-        if self.name == "simulated":  # a warning that nobody can overlook
+        if self.name == "simulated":  # shown as a warning
             return "Simulated data.", self.note, "No ECG of a real person was used."
         return "Data of this page.", self.note
 
@@ -64,41 +65,26 @@ class Dataset:
 def load(dataset: str = "auto", fs_hz: int = 100) -> Dataset:
     """Choose a source as `sources.choose` does, read its table, and open its archive.
 
-    All recordings go through one resampler, from the best rate at hand: a mixture of two would be a
-    mark by which to tell them apart. The archive is built once, under `build/cache/`. Raises
+    All recordings go through one resampler, from the best rate at hand: a network could
+    learn the difference of two. The archive is built once, under `build/cache/`. Raises
     SourceError, LabelError or RecordingError.
     """
-    choice = sources.choose(dataset, fs_hz)
-    if choice.root is None:
-        return _simulated(choice, fs_hz)
-    labelled = tables.READERS[choice.name](choice.root)
-    table = labelled.table
-    if choice.name == "ptbxl-500":
-        ids = table.index.str.rpartition("/").get_level_values(2).astype(int)
-        table = table[ids <= LAST_OF_500]
-    files = {name: choice.root / f"{file}.hea" for name, file in table["file"].items()}
-    archive = Archive.of(files, fs_hz, CACHE, seconds=WINDOW_S)
-    here = f"{choice.root}/"  # a page tells which file, not where on this computer
-    refused = [
-        *labelled.refused,
-        *((r.name, r.reason.replace(here, "")) for r in archive.refused),
-    ]
-    refused += [
-        (name, f"kept, but its statement {code} is unknown")
-        for code, names in labelled.unknown.items()
-        for name in names
-    ]
-    table = table.loc[list(archive.names)]
-    return Dataset(
-        choice.name, choice.note, table, archive, fs_hz, archive.manifest, refused, choice.root
-    )
-
-
-def _simulated(choice: sources.Choice, fs_hz: int) -> Dataset:
-    """Draw the virtual patients; the same ones each time."""
-    from ecgnet_lib.datasets.simulated import cohort
-
-    signals, table = cohort(SIMULATED_PATIENTS, fs_hz, WINDOW_S, seed=0)
-    named = dict(zip(table.index, signals, strict=True))
-    archive = Archive.of_signals(named, fs_hz, CACHE)
-    return Dataset("simulated", choice.note, table, archive, fs_hz, archive.manifest, [])
+    if dataset in sources.SOURCES.keys() - {"simulated", *tables.READERS}:
+        known = ", ".join(["simulated", *tables.READERS])
+        raise SourceError(f"{dataset!r} has no table of labels", expected=f"one of {known}")
+    place = sources.choose(dataset, fs_hz)
+    if place.root is None:
+        signals, table = cohort(SIMULATED_PATIENTS, fs_hz, WINDOW_S, seed=0)
+        named = dict(zip(table.index, signals, strict=True))
+        archive, refused = Archive.of_signals(named, fs_hz, CACHE), []
+    else:
+        table, refused = tables.READERS[place.name](place.root)
+        if place.name == "ptbxl-500":
+            table = table[table.index <= LAST_OF_500]
+        files = {name: place.root / f"{file}.hea" for name, file in table["file"].items()}
+        archive = Archive.of(files, fs_hz, CACHE, seconds=WINDOW_S)
+        here = f"{place.root}/"  # a page tells which file, not where on this computer
+        refused += [(r.name, r.reason.replace(here, "")) for r in archive.refused]
+        table = table.loc[archive.table.index]
+    about = {"fs_hz": fs_hz, "manifest": archive.manifest, "refused": refused, "root": place.root}
+    return Dataset(place.name, place.note, table, archive, **about)

@@ -32,16 +32,13 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from ecgnet_lib.errors import LabelError
-
 CLASSES = ("NORM", "ARR", "CD", "MI", "QT", "HYP")
 DISEASES = CLASSES[1:]
-VOCABULARIES = ("scp", "snomed", "ludb")
 MAP_FILE = Path(__file__).with_name("label_map.csv")
 
 
 class Meaning(NamedTuple):
-    """What one statement says: a row of the label map."""
+    """The meaning of one statement: a row of the label map."""
 
     description: str
     cls: str
@@ -51,13 +48,7 @@ class Meaning(NamedTuple):
 
 @cache
 def label_map(vocabulary: str) -> dict[str, Meaning]:
-    """Give every statement of a vocabulary with its meaning; do not change what is returned.
-
-    Raises LabelError for a vocabulary that is none of VOCABULARIES.
-    """
-    if vocabulary not in VOCABULARIES:
-        names = ", ".join(VOCABULARIES)
-        raise LabelError("there is no such vocabulary", expected=names, found=repr(vocabulary))
+    """Give every statement of a vocabulary with its meaning; do not change what is returned."""
     with MAP_FILE.open(encoding="utf-8", newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row["vocabulary"] == vocabulary]
     return {r["code"]: Meaning(r["description"], r["class"], r["tier"], r["kind"]) for r in rows}
@@ -83,9 +74,7 @@ def label_columns(statements: Iterable[str], vocabulary: str) -> dict[str, bool 
     meanings = [known[code] for code in statements if code in known]
     classes = {m.cls for m in meanings if m.tier == "core"}
     kinds = {m.kind for m in meanings}
-    abnormal: bool | None = True if "abnormal" in kinds else None
-    if vocabulary == "scp":
-        abnormal = "NORM" not in classes
+    abnormal = "NORM" not in classes if vocabulary == "scp" else "abnormal" in kinds or None
     all_known = len(meanings) == len(statements)
     return {
         **{name: name in classes for name in CLASSES},

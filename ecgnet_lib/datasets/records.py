@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ class Recording:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Leads to be wary of, see `problems`."""
+        """Leads that are flat, saturated or incomplete, see `problems`."""
         return problems(self.signal, self.fs_hz, self.leads)
 
 
@@ -88,11 +89,7 @@ def read_many(
     files: Mapping[str, str | Path],
     prepare: Callable[[Recording], object] = lambda recording: recording,
 ) -> tuple[list, list[Refusal]]:
-    """Read recordings, name -> path; one that cannot be read or prepared is set aside and listed.
-
-    `prepare` turns each recording into what the caller keeps (an EcgnetError it raises is a refusal
-    too). Returns what it gave, in order, and the refusals.
-    """
+    """What `prepare` gives of each recording, name -> path, and which were refused, by it too."""
     refused: list[Refusal] = []
     return list(read_each(files, prepare, refused)), refused
 
@@ -106,35 +103,30 @@ def find(*paths: str | Path) -> list[Path]:
     for path in map(Path, paths):
         inside = sorted(path.rglob("*.hea")) if path.is_dir() else [path]
         if not inside:
-            what, fix = "no recording in this folder", "name a folder that holds WFDB recordings"
-            raise RecordingError(what, file=path, expected="a .hea file", found="none", remedy=fix)
+            raise RecordingError("no recording in this folder", file=path, expected="a .hea file")
         found += inside
     return found
 
 
-def standard(recording: Recording) -> np.ndarray:
+def in_standard_order(recording: Recording) -> np.ndarray:
     """The twelve leads in the order of LEADS, (12, T) float32 mV; leads beyond these are left out.
 
     Raises RecordingError if a lead is absent, named twice or has missing samples, and for less than
     2.5 s: what the shortest printed ECGs show of a lead.
     """
 
-    def refused(what: str, expected: object, found: str, remedy: str) -> RecordingError:
-        return RecordingError(
-            what, file=recording.file, expected=expected, found=found, remedy=remedy
-        )
-
+    refused = partial(RecordingError, file=recording.file)
     names, seconds = recording.leads, recording.signal.shape[1] / recording.fs_hz
     if seconds < SHORTEST_S:
-        expected, found = f"at least {SHORTEST_S} s", f"{seconds:.2f} s"
-        raise refused("the recording is too short", expected, found, "use a longer one")
+        what, expected = "the recording is too short", f"at least {SHORTEST_S} s"
+        raise refused(what, expected=expected, found=f"{seconds:.2f} s", remedy="use a longer one")
     if absent := [lead for lead in LEADS if lead not in names]:
         what = f"{len(absent)} of the 12 leads are missing: {', '.join(absent)}"
         remedy = "use a 12-lead recording, or name the leads in its header as listed"
-        raise refused(what, " ".join(LEADS), " ".join(names), remedy)
+        raise refused(what, expected=" ".join(LEADS), found=" ".join(names), remedy=remedy)
     if twice := [lead for lead in LEADS if names.count(lead) > 1]:
         remedy = "correct the names in the header"
-        raise refused("two leads have the same name", "each once", " ".join(twice), remedy)
+        raise refused("two leads have the same name", found=" ".join(twice), remedy=remedy)
     signal = recording.signal
     if names != LEADS:
         signal = signal[[names.index(lead) for lead in LEADS]]
@@ -142,7 +134,7 @@ def standard(recording: Recording) -> np.ndarray:
     if missing.any():
         found = f"{missing.sum()} missing in {', '.join(np.array(LEADS)[missing > 0])}"
         remedy = "cut the recording to a stretch without gaps"
-        raise refused("samples are missing (NaN)", "a value in every sample", found, remedy)
+        raise refused("samples are missing (NaN)", found=found, remedy=remedy)
     return signal
 
 
@@ -150,12 +142,10 @@ def resample(signal: np.ndarray, fs_hz: float, to_hz: float) -> np.ndarray:
     """(..., T) at `fs_hz` -> (..., ceil(T * to_hz / fs_hz)) float32, by a polyphase filter.
 
     The ends are continued with their own value: a lead rarely starts at 0 mV, and zeros would ring.
-    Raises SignalError for rates that are not positive and samples that are not finite.
+    Raises SignalError for samples that are not finite.
     """
     from scipy.signal import resample_poly
 
-    if not (0 < fs_hz < np.inf and 0 < to_hz < np.inf):
-        raise SignalError("a sampling rate must be positive", found=f"{fs_hz} and {to_hz} Hz")
     if not np.isfinite(signal).all():
         raise SignalError("a signal with missing samples cannot be resampled", found="NaN")
     if fs_hz == to_hz:
@@ -171,7 +161,7 @@ def crop_or_pad(signal: np.ndarray, samples: int) -> np.ndarray:
     if surplus >= 0:
         return signal[..., surplus // 2 : surplus // 2 + samples]
     before = -surplus // 2
-    return np.pad(signal, [(0, 0)] * (signal.ndim - 1) + [(before, -surplus - before)])
+    return np.pad(signal, [(0, 0), (before, -surplus - before)])
 
 
 def problems(signal: np.ndarray, fs_hz: float, leads: tuple[str, ...] = LEADS) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ ABNORMAL, SECOND, INCOMPLETE = 0.53, 0.40, 0.55
 
 
 def draw_patients(n: int, rng: np.random.Generator) -> list[dict[str, float]]:
-    """Draw who has what: n mappings of disease to severity, {} for the healthy."""
+    """Draw the diseases of each patient: n mappings of disease to severity, {} for the healthy."""
     shares = np.array([share for share, _ in MIX.values()])
     patients = []
     for _ in range(n):

@@ -2,8 +2,7 @@
 
 Recordings of one patient resemble each other, so all of them are in one set, and `audit` refuses a
 split where they are not. PTB-XL also holds the same signal under two numbers, once even under two
-patients; `duplicates` finds such pairs and `merge_duplicates` makes them one patient, after which
-every protocol keeps them together:
+patients; `duplicates` finds such pairs and `merge_duplicates` makes them one patient:
 
     table = merge_duplicates(table, duplicates(signals, table))
     split = official(table)
@@ -39,8 +38,7 @@ class Split:
     train: np.ndarray = field(repr=False)
     val: np.ndarray = field(repr=False)
     test: np.ndarray = field(repr=False)
-    note: str = ""
-    """What was left out and why, one sentence for the page; empty if nothing was."""
+    note: str = ""  # what was left out and why, one sentence for the page
 
 
 def official(table: pd.DataFrame) -> Split:
@@ -49,7 +47,7 @@ def official(table: pd.DataFrame) -> Split:
     Wagner et al. 2020, doi 10.1038/s41597-020-0495-6; folds 9 and 10 hold only recordings whose
     statements a human checked. Recordings of other sources have no fold and are left out. A patient
     in two sets, possible only after `merge_duplicates`, keeps the held-out recordings (test before
-    validation before training); the duplicates are left out, and the note says which.
+    validation before training); the duplicates are left out, and the note names them.
 
     Raises SplitError if one of the three sets would be empty.
     """
@@ -90,12 +88,8 @@ def leave_one_source_out(table: pd.DataFrame, seed: int = 0) -> list[Split]:
 
     Raises SplitError if the table holds one source only.
     """
-    sources = sorted(table.source.unique())
-    if len(sources) < 2:
-        found, remedy = ", ".join(sources), "pool another source into the table, or use kfold"
-        raise SplitError("leaving one out needs two sources", found=found, remedy=remedy)
     splits = []
-    for source in sources:
+    for source in sorted(table.source.unique()):
         tested = (table.source == source).to_numpy()
         shared = ~tested & table.patient.isin(table.patient[tested]).to_numpy()
         rest = np.flatnonzero(~tested & ~shared)
@@ -116,8 +110,7 @@ def duplicates(signals, table: pd.DataFrame) -> list[tuple[str, ...]]:
     them. A recording in which nothing moves is equal to nothing.
     """
     if len(signals) != len(table):
-        what, expected = "signals and table do not belong together", f"{len(table)} signals"
-        raise SplitError(what, expected=expected, found=f"{len(signals)} signals")
+        raise SplitError(f"{len(table)} signals are expected", found=len(signals))
     batch = signals.batch if hasattr(signals, "batch") else np.asarray(signals).__getitem__
     groups = defaultdict(list)
     for start in tqdm(range(0, len(table), 64), desc="fingerprints", disable=None):
@@ -138,37 +131,25 @@ def merge_duplicates(table: pd.DataFrame, groups: Iterable[tuple[str, ...]]) -> 
     The patients of a group become one, with all their other recordings: 463 = 145 makes one of
     PTB-XL's patients 16690 and 16723. Groups come from `duplicates`.
     """
-    merged_into: dict[str, str] = {}
-
-    def final(patient: str) -> str:
-        while patient in merged_into:
-            patient = merged_into[patient]
-        return patient
-
+    patient = table.patient
     for names in groups:
-        first, *others = sorted({final(patient) for patient in table.patient.loc[list(names)]})
-        merged_into.update(dict.fromkeys(others, first))
-    return table.assign(patient=table.patient.map(final))
+        same = patient.loc[list(names)]
+        patient = patient.mask(patient.isin(same), same.min())
+    return table.assign(patient=patient)
 
 
 def audit(split: Split, table: pd.DataFrame, signals=None) -> None:
     """Refuse a split that leaks; gives nothing if it is sound.
 
-    Raises SplitError for a position outside the table, a recording that stands in two sets or twice
-    in one, a patient in two sets and, if `signals` are given (as for `duplicates`), a signal that
-    stands in two sets under different names.
+    Raises SplitError for a recording that stands in two sets or twice in one, a patient in two sets
+    and, if `signals` are given (as for `duplicates`), a signal that stands in two sets under
+    different names.
     """
-    positions = np.concatenate([np.asarray(getattr(split, name), dtype=int) for name in SETS])
     sets = np.repeat(SETS, [len(getattr(split, name)) for name in SETS])
-    if len(positions) and not (positions.min() >= 0 and positions.max() < len(table)):
-        what, found = "the split was made for another table", f"position {positions.max()}"
-        raise SplitError(f"{split.protocol}: {what}", expected=f"below {len(table)}", found=found)
-    names = table.index[positions]
-    if (again := names.duplicated()).any():
-        _refuse(split, "a recording stands twice", names[again], "list every recording once")
-    found = pd.DataFrame(
-        {"name": names, "set": sets, "patient": table.patient.to_numpy()[positions]}
-    )
+    rows = table.iloc[np.concatenate([getattr(split, name) for name in SETS])]
+    if (again := rows.index.duplicated()).any():
+        _refuse(split, "a recording stands twice", rows.index[again], "list every recording once")
+    found = pd.DataFrame({"name": rows.index, "set": sets, "patient": rows.patient.to_numpy()})
     if leaks := _in_two_sets(found, "patient"):
         _refuse(split, "a patient stands in two sets", leaks, "split by patient")
     if signals is not None:
@@ -219,13 +200,8 @@ def _balanced_folds(table: pd.DataFrame, k: int, seed: int) -> np.ndarray:
     if not 3 <= k <= len(patients):
         expected = f"3 folds or more, at most one for each of {len(patients)} patients"
         raise SplitError(f"{k} folds cannot be made", expected=expected)
-    labels = np.column_stack(
-        [
-            table[[*CLASSES, "other"]].to_numpy(float),
-            pd.get_dummies(table.source).to_numpy(float),
-            np.ones(len(table)),
-        ]
-    )
+    classes, sources = table[[*CLASSES, "other"]], pd.get_dummies(table.source)
+    labels = np.column_stack([classes, sources, np.ones(len(table))]).astype(float)
     labels /= np.maximum(labels.sum(axis=0), 1)
     brings = np.zeros((len(patients), labels.shape[1]))
     np.add.at(brings, patient, labels)

@@ -52,34 +52,27 @@ SEXES = {
 
 
 class Labelled(NamedTuple):
-    """A table, and what a reader of it must know that is not in it."""
+    """A table, and (recording, reason) of each that was set aside or has an unknown statement."""
 
     table: pd.DataFrame
     refused: list[tuple[str, str]]
-    """(recording, reason) for each that was set aside."""
-    unknown: dict[str, list[str]]
-    """Statements that the label map does not hold -> the recordings that carry them."""
 
 
 def ptbxl_table(folder: Path) -> Labelled:
     """Read `ptbxl_database.csv` in PTB-XL's folder; every row with a signal gets a row.
 
-    A row without its signal and a statement that the label map does not hold are listed in the
-    result. Raises LabelError, naming file and line, for a file that is not UTF-8 CSV, a missing
-    column, scp_codes that are not a dictionary, an id that stands twice, a fold outside 1-10, an
-    age or a sex that cannot be one.
+    Raises LabelError, naming file and line, for a file that is not UTF-8 CSV, a missing column,
+    scp_codes that are not a dictionary, an id that stands twice, a fold outside 1-10, an age or a
+    sex that cannot be one.
     """
     file = Path(folder) / "ptbxl_database.csv"
     try:
-        lines = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig").fillna("")
+        lines = pd.read_csv(file, usecols=PTBXL_COLUMNS, dtype=str, encoding="utf-8-sig").fillna("")
     except OSError as error:
         what, remedy = "the file cannot be read", "fetch the source, or point ECGNET_DATA at a copy"
         raise LabelError(what, file=file, found=error.strerror, remedy=remedy) from None
-    except ValueError as error:  # no UTF-8, no columns, ragged lines, an open quotation mark
+    except ValueError as error:  # no UTF-8, a column lost, ragged lines, an open quotation mark
         raise _bad_row(file, "the table", "comma-separated UTF-8 values", str(error)) from None
-    if missing := [c for c in PTBXL_COLUMNS if c not in lines.columns]:
-        found = f"no column {', '.join(missing)}"
-        raise _bad_row(file, "the table", ", ".join(PTBXL_COLUMNS), found)
     where = [f"{file}, line {number}" for number in range(2, len(lines) + 2)]
 
     def checked(column: str, good: pd.Series, expected: str) -> None:
@@ -137,14 +130,11 @@ def ludb_table(folder: Path) -> Labelled:
 
     Each header gives age, sex and the diagnoses as sentences; `ludb.csv` repeats them with other
     capitals and adds only "pacemaker presence" for nine. A header that cannot be read, or without
-    its signal, is set aside and listed. Raises LabelError if none is left.
+    its signal, is set aside. Raises LabelError if none is left.
     """
     folder = Path(folder)
     headers = sorted((folder / "data").glob("*.hea"), key=lambda p: (len(p.stem), p.stem))
     rows, refused = _read_headers(headers, folder, lambda file: "ludb")
-    listed = (folder / "RECORDS").read_text().split() if isfile(folder / "RECORDS") else []
-    lost = [name for name in listed if not isfile(folder / f"{name}.hea")]
-    refused += [(f"ludb/{Path(name).name}", "its header is not at hand") for name in lost]
     return _labelled(rows, refused, "ludb", folder)
 
 
@@ -153,8 +143,8 @@ def challenge_table(folder: Path) -> Labelled:
 
     `source` is the folder's name. Where the sources give no patient, a recording is one; the
     recordings of `ptb` and of `st_petersburg_incart`, several a patient, are one patient together.
-    A header that cannot be read, has no `#Dx` line or no signal is set aside and listed. Raises
-    LabelError if none is left.
+    A header that cannot be read, has no `#Dx` line or no signal is set aside. Raises LabelError if
+    none is left.
     """
     folder, training = Path(folder), Path(folder) / "training"
     headers = [h for name in CHALLENGE_FOLDERS for h in sorted((training / name).rglob("*.hea"))]
@@ -197,27 +187,20 @@ def _read_headers(
 def _header_row(file: Path) -> dict:
     """Read sampling rate, age, sex and statements of one header of LUDB or the Challenge."""
     header = read_header(file)
-    said: dict[str, str] = {}
-    sentences = []
+    said, statements = {"age": "", "sex": ""}, []
     for comment in header.comments:
         key, colon, value = comment.partition(":")
         key = key.strip("<> ").lower()
         if colon and key in ("age", "sex", "dx", "diagnoses"):
             said[key] = value.strip()
-        elif "diagnoses" in said:
-            sentences.append(comment.rstrip(". "))
+        elif "diagnoses" in said:  # LUDB: a sentence a line
+            statements.append(comment.rstrip(". "))
+    if not said.keys() & {"dx", "diagnoses"}:
+        raise _bad_row(file, "diagnoses", "a line '#Dx:' or '#<diagnoses>:'", "neither")
     if "dx" in said:  # some lists end in a comma or have two in a row: no code was lost there
         statements = [code.strip() for code in said["dx"].split(",") if code.strip()]
-    elif "diagnoses" in said:
-        statements = sentences
-    else:
-        raise _bad_row(file, "diagnoses", "a line '#Dx:' or '#<diagnoses>:'", "neither")
-    return {
-        "fold": None,
-        **_age_and_sex(said.get("age", ""), said.get("sex", ""), file),
-        "statements": tuple(statements),
-        "fs_hz": header.fs_hz,
-    }
+    person = _age_and_sex(said["age"], said["sex"], file)
+    return {"fold": None, **person, "statements": tuple(statements), "fs_hz": header.fs_hz}
 
 
 def _age_and_sex(age: str, sex: str, where: str | Path) -> dict:
@@ -239,22 +222,21 @@ def _age_and_sex(age: str, sex: str, where: str | Path) -> dict:
 def _labelled(rows: pd.DataFrame, refused: list, vocabulary: str, file: Path) -> Labelled:
     """Add the label columns to every row, and give the table its order and types."""
     if rows.empty:
+        found = f"{len(refused)} without" + "".join(f"; {n}: {why}" for n, why in refused[:5])
+        expected, remedy = "recordings with header and signal", "fetch the source again"
         raise LabelError(
-            "no recording can be labelled",
-            file=file,
-            expected="recordings with header and signal",
-            found=f"{len(refused)} without" + "".join(f"; {n}: {why}" for n, why in refused[:5]),
-            remedy="fetch the source again",
+            "no recording can be labelled", file=file, expected=expected, found=found, remedy=remedy
         )
-    unknown: dict[str, list[str]] = {}
-    for recording, codes in rows["statements"].items():
-        for code in codes:
-            if code not in label_map(vocabulary):
-                unknown.setdefault(code, []).append(recording)
+    refused += [
+        (recording, f"kept, but its statement {code} is unknown")
+        for recording, codes in rows["statements"].items()
+        for code in codes
+        if code not in label_map(vocabulary)
+    ]
     labels = [label_columns(codes, vocabulary) for codes in rows["statements"]]
     table = rows.join(pd.DataFrame(labels, index=rows.index)).rename_axis("recording")
     table = table.astype({"fold": "Int64", "age": float, "fs_hz": float, "abnormal": "boolean"})
-    return Labelled(table[list(COLUMNS)], refused, unknown)
+    return Labelled(table[list(COLUMNS)], refused)
 
 
 def _has_signal(stem: str | Path) -> bool:
@@ -263,10 +245,5 @@ def _has_signal(stem: str | Path) -> bool:
 
 
 def _bad_row(where: str | Path, what: str, expected: str, found: str) -> LabelError:
-    return LabelError(
-        f"{what} cannot be understood",
-        file=where,
-        expected=expected,
-        found=found,
-        remedy="fetch the file again, or correct this line",
-    )
+    what, remedy = f"{what} cannot be understood", "fetch the file again, or correct this line"
+    return LabelError(what, file=where, expected=expected, found=found, remedy=remedy)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -27,39 +26,34 @@ _MV_PER_UNIT = {"mv": 1.0, "uv": 1e-3, "\N{MICRO SIGN}v": 1e-3, "\u03bcv": 1e-3,
 _GAIN = re.compile(r"([+-]?[\d.]+(?:[eE][+-]?\d+)?)(?:\(([+-]?\d+)\))?(?:/(\S+))?")
 
 
-@dataclass(frozen=True, eq=False)
-class Calibration:
+class Calibration(NamedTuple):
     """How integers become millivolts: `(digital - baseline) / gain * mv_per_unit`, each (L, 1)."""
 
-    gain: np.ndarray
-    baseline: np.ndarray
+    gain: np.ndarray  # float32 where that is exact, see `_calibration`; else float64
+    baseline: np.ndarray | None  # None: 0
     mv_per_unit: np.ndarray
     steps_per_mv: tuple[float, ...]
-    narrow: tuple[np.ndarray, np.ndarray | None] | None  # float32 gain, baseline; None: use float64
 
     def millivolts(self, digital: np.ndarray) -> np.ndarray:
         """(L, T) int16 -> (L, T) float32 mV."""
-        if self.narrow is None:
-            wide = (digital - self.baseline) / self.gain * self.mv_per_unit
-            return wide.astype(np.float32)
-        gain, baseline = self.narrow
-        signal = digital.astype(np.float32)
-        if baseline is not None:
-            signal -= baseline
-        signal /= gain
-        return signal
+        signal = digital.astype(self.gain.dtype)
+        if self.baseline is not None:
+            signal -= self.baseline
+        signal /= self.gain
+        if signal.dtype == np.float32:
+            return signal
+        return (signal * self.mv_per_unit).astype(np.float32)
 
 
 class Header(NamedTuple):
-    """What a `.hea` file says; tuples hold one entry per lead, None where the header is silent."""
+    """The content of a `.hea` file; tuples hold one entry per lead, None where it has none."""
 
     file: str
     fs_hz: float
-    samples: int  # per lead; 0 if the header does not say
+    samples: int  # per lead; 0 if the header does not give it
     files: tuple[str, ...]
     formats: tuple[str, ...]
     calibration: Calibration
-    initial: tuple[int | None, ...]
     checksums: tuple[int | None, ...]  # modulo 65536
     leads: tuple[str, ...]
     comments: tuple[str, ...]
@@ -69,15 +63,15 @@ def read_header(path: str | Path) -> Header:
     """Parse a WFDB header. `path` may end in .hea, .dat, .mat or nothing.
 
     Raises RecordingError if there is none, or if it is empty, names no leads, an unknown unit, no
-    gain, a sampling rate outside 50-10,000 Hz, or belongs to another recording.
+    gain or a sampling rate outside 50-10,000 Hz.
     """
     file = stem_of(path) + ".hea"
     try:
         with open(file, "rb", buffering=0) as handle:
             raw = handle.read()
     except OSError as error:
-        found = "a folder" if os.path.isdir(path) else error.strerror
-        raise _refused("the header cannot be read", "a .hea file", found, _GET, file) from None
+        what, found = "the header cannot be read", error.strerror
+        raise _refused(what, "a .hea file", found, _GET, file) from None
     try:
         # The standard asks for ASCII; names of people and places arrive in both encodings.
         text = raw.decode()
@@ -86,23 +80,23 @@ def read_header(path: str | Path) -> Header:
     try:
         return _parse_header(text, file)
     except RecordingError as error:
-        refused = error
+        raise _refused(error.what, error.expected, error.found, error.remedy, file) from None
     except (ValueError, OverflowError) as error:
-        refused = _refused("the header cannot be understood", "a number", error)
-    raise _refused(refused.what, refused.expected, refused.found, refused.remedy, file)
+        what = "the header cannot be understood"
+        raise _refused(what, "a number", error, file=file) from None
 
 
 def read_signal(header: Header) -> np.ndarray:
     """(L, T) float32 mV, NaN where the file marks a sample as missing.
 
-    Verified: the size of the file, each lead's first sample and checksum. Raises RecordingError.
+    Raises RecordingError for a file that is too small and a lead that does not match its checksum.
     """
     kind, _, offset = header.formats[0].partition("+")
     alike = len(set(zip(header.files, header.formats, strict=True))) == 1
     if not (kind == "16" and alike and header.samples and (not offset or offset.isdecimal())):
         return _read_with_wfdb(header)
     digital = _read_format_16(header, int(offset or 0))
-    _verify(header, digital[:, 0].tolist(), digital.sum(1, dtype=np.int16).tolist())
+    _verify(header, digital.sum(1, dtype=np.int16).tolist())
     signal = header.calibration.millivolts(digital)
     if digital.min() == _MISSING_16:
         signal[digital == _MISSING_16] = np.nan
@@ -116,7 +110,7 @@ def stem_of(path: str | Path) -> str:
 
 
 def _refused(
-    what: str, expected: object, found: object, remedy: str | None = _FETCH, file: str | None = None
+    what: str, expected: object, found: object, remedy: str = _FETCH, file: str | None = None
 ) -> RecordingError:
     return RecordingError(what, file=file, expected=expected, found=found, remedy=remedy)
 
@@ -145,14 +139,7 @@ def _parse_header(text: str, file: str) -> Header:
         raise _refused("the header does not list what it announces", expected, found)
     # Every field after the format may be left out, from the right.
     rows = [row if len(row) == 9 else row + [None] * (9 - len(row)) for row in rows]
-    files, formats, gains, _, zeros, initial, checksums, _, leads = zip(*rows, strict=True)
-    stem = os.path.basename(file)[:-4]
-    # Some databases write `E07500.mat` where the name belongs: clear enough to be read.
-    named = record[0] == stem or os.path.splitext(record[0])[0] == stem
-    if not named and any(os.path.splitext(name)[0] != stem for name in files):
-        found = f"{record[0]} with signals in {files[0]}"
-        remedy = "give header and signal file the name in the header's first line"
-        raise _refused("the header belongs to another recording", stem, found, remedy)
+    files, formats, gains, _, zeros, _, checksums, _, leads = zip(*rows, strict=True)
     if any(os.path.basename(name) != name for name in set(files)):
         raise _refused("a signal file must lie beside its header", "no folder", files[0])
     return Header(
@@ -162,7 +149,6 @@ def _parse_header(text: str, file: str) -> Header:
         files=files,
         formats=formats,
         calibration=_calibration(gains, zeros),
-        initial=tuple([None if value is None else int(value) for value in initial]),
         checksums=tuple([None if value is None else int(value) & 0xFFFF for value in checksums]),
         leads=tuple([lead or "" for lead in leads]),
         comments=comments,
@@ -185,16 +171,15 @@ def _calibration(gains: tuple[str | None, ...], zeros: tuple[str | None, ...]) -
         baseline = int(match[2] or zero or 0)
         rows.append((float(match[1]), float(baseline), _MV_PER_UNIT[unit.lower()]))
     gain, baseline, mv_per_unit = np.array(rows).T[:, :, None]
+    steps = tuple((gain / mv_per_unit)[:, 0].tolist())
     # Below 2**24 both sides of the division are exact in float32, so that its one rounding equals
     # that of a float64 division cast to float32 (53 >= 2 * 24 + 2 bits).
-    narrow = None
     with np.errstate(over="ignore"):
         exact = (gain == gain.astype(np.float32)).all() and np.abs(baseline).max() < 2**23
     if exact and (mv_per_unit == 1).all():
-        one = gain[:1] if (gain == gain[0]).all() else gain
-        narrow = np.float32(one), np.float32(baseline) if baseline.any() else None
-    steps = tuple((gain / mv_per_unit)[:, 0].tolist())
-    return Calibration(gain, baseline, mv_per_unit, steps, narrow)
+        gain, baseline = np.float32(gain), np.float32(baseline)
+    one = gain[:1] if (gain == gain[0]).all() else gain
+    return Calibration(one, baseline if baseline.any() else None, mv_per_unit, steps)
 
 
 def _read_format_16(header: Header, offset: int) -> np.ndarray:
@@ -213,43 +198,33 @@ def _read_format_16(header: Header, offset: int) -> np.ndarray:
     if len(raw) < size:
         expected = f"{size} bytes ({count} leads of {samples} samples)"
         found = f"{os.path.getsize(file)} bytes"
-        raise _refused("the signal file is cut short", expected, found, _FETCH, file)
+        raise _refused("the signal file is cut short", expected, found, file=file)
     flat = np.frombuffer(raw, "<i2", count * samples, offset)
     return np.ascontiguousarray(flat.reshape(samples, count).T)
 
 
 def _read_with_wfdb(header: Header) -> np.ndarray:
-    """(L, T) float32 mV of a recording in any other format; checked as the fast path checks."""
+    """(L, T) float32 mV of a recording in any other format."""
     import wfdb
 
     try:
         record = wfdb.rdrecord(header.file[:-4], physical=False, smooth_frames=False)
-        digital, physical = record.e_d_signal, record.dac(expanded=True)
+        digital, signal = record.e_d_signal, np.stack(record.dac(expanded=True))
+        if "x" in "".join(header.formats):
+            raise ValueError("several samples of a lead in a frame")
     except Exception as error:  # wfdb passes on whatever NumPy says about a damaged file
         what, expected = "wfdb cannot read the signals", f"format {header.formats[0]}"
         found = f"{type(error).__name__}: {error}"
-        raise _refused(what, expected, found, _FETCH, header.file) from None
-    if len({lead.size for lead in digital}) != 1 or "x" in "".join(header.formats):
-        what, expected = "the leads are sampled at different rates", "one sample per frame"
-        found, remedy = " ".join(header.formats), "resample the leads to one rate first"
-        raise _refused(what, expected, found, remedy, header.file)
+        raise _refused(what, expected, found, file=header.file) from None
     # A skewed lead (format 16:5) is shifted by wfdb, and its checksum no longer applies.
     if ":" not in "".join(header.formats):
-        sums = [int(lead.sum(dtype=np.int64)) for lead in digital]
-        _verify(header, [int(lead[0]) for lead in digital], sums)
-    return (np.stack(physical) * header.calibration.mv_per_unit).astype(np.float32)
+        _verify(header, [int(lead.sum(dtype=np.int64)) for lead in digital])
+    return (signal * header.calibration.mv_per_unit).astype(np.float32)
 
 
-def _verify(header: Header, first: list[int], sums: list[int]) -> None:
-    """Compare each lead's first sample and its sum modulo 65536 with the header."""
-    sums = [value & 0xFFFF for value in sums]
-    for what, wanted, found in (
-        ("checksum", header.checksums, sums),
-        ("initial value", header.initial, first),
-    ):
-        if list(wanted) == found:
-            continue
-        for lead, value, own in zip(header.leads, wanted, found, strict=True):
-            if value is not None and value != own:
-                what = f"{what} of lead {lead} does not match the signal"
-                raise _refused(what, value, own, _FETCH, header.file)
+def _verify(header: Header, sums: list[int]) -> None:
+    """Compare each lead's sum modulo 65536 with the header."""
+    for lead, wanted, found in zip(header.leads, header.checksums, sums, strict=True):
+        if wanted is not None and wanted != found & 0xFFFF:
+            what = f"checksum of lead {lead} does not match the signal"
+            raise _refused(what, wanted, found & 0xFFFF, file=header.file)

@@ -66,7 +66,7 @@ def gate(noise_to_signal: np.ndarray | float) -> np.ndarray:
     return np.clip((noise_to_signal - GATE[0]) / GATE[1], 0, 1)
 
 
-def daubechies_gated(x: np.ndarray, fs_hz: float, raw: np.ndarray | None = None) -> np.ndarray:
+def daubechies_gated(x: np.ndarray, fs_hz: float) -> np.ndarray:
     """Stage 2, ours: shrink the noisy leads of `x` (..., T), the output of stage 1.
 
     db6 levels above about 12 Hz (2 at 100 Hz, 4 at 500 Hz). A coefficient d becomes
@@ -74,16 +74,13 @@ def daubechies_gated(x: np.ndarray, fs_hz: float, raw: np.ndarray | None = None)
     THRESHOLD * gate * sigma. Leads whose gate is shut come back to the last bit. Same shape and
     dtype as `x`.
 
-    The noise is that of `raw`, the signal before stage 1: give it if stage 1 cuts below 65 Hz. The
-    default is `x` itself, since `BAND_HZ` lets that octave through (the two differ by less than
-    6 %) and a transform is saved.
+    The noise is measured on `x`, since stage 1 with `BAND_HZ` lets its octave through: it differs
+    from that of the recording by less than 6 %, and a transform is saved.
 
-    Raises SignalError for what `morlet_band` refuses, for a `raw` of another shape, and if the
-    recording is too short for the levels.
+    Raises SignalError for what `morlet_band` refuses, and if the recording is too short for the
+    levels.
     """
     x, depth = checked(x, fs_hz), _quiet_depth(fs_hz)
-    if raw is not None and np.shape(raw) != x.shape:
-        raise SignalError("raw is another signal", expected=x.shape, found=np.shape(raw))
     _refuse_deep(x.shape[-1], depth + 1)
     y = x.reshape(-1, x.shape[-1]).copy()
     approximation, details = y, []
@@ -91,7 +88,7 @@ def daubechies_gated(x: np.ndarray, fs_hz: float, raw: np.ndarray | None = None)
         approximation, detail = pywt.dwt(approximation, WAVELET)
         details.append(detail)
     unit = 2 ** (depth / 2)
-    noise = _sigma(details[-1]) / unit if raw is None else noise_mv(raw, fs_hz).reshape(-1, 1)
+    noise = _sigma(details[-1]) / unit
     rms = np.sqrt(np.einsum("nt,nt->n", y, y)[:, None] / y.shape[-1])
     opened = gate(noise / np.maximum(rms, np.finfo(np.float32).tiny))
     noisy = np.flatnonzero(opened > 0)
@@ -104,17 +101,15 @@ def daubechies_gated(x: np.ndarray, fs_hz: float, raw: np.ndarray | None = None)
     return y.reshape(x.shape)
 
 
-def daubechies_universal(x: np.ndarray, level: int | None = None) -> np.ndarray:
+def daubechies_universal(x: np.ndarray) -> np.ndarray:
     """Stage 2, the usual recipe: db6, soft threshold sigma sqrt(2 ln T) on all details of `x`.
 
-    sigma is that of the finest level of `x` itself. `level` is the depth; None takes 8, or as deep
-    as PyWavelets advises for a shorter signal. Same shape and dtype as `x` (..., T).
-    Raises SignalError if `level` is deeper than that, and for what is not a signal.
+    sigma is that of the finest level of `x` itself. Eight levels, or as many as PyWavelets advises
+    for a shorter signal. Same shape and dtype as `x` (..., T).
+    Raises SignalError for what is not a signal.
     """
     x = checked(x)
-    if level is None:
-        level = min(8, pywt.dwt_max_level(x.shape[-1], WAVELET))
-    _refuse_deep(x.shape[-1], level)
+    level = min(8, pywt.dwt_max_level(x.shape[-1], WAVELET))
     approximation, *details = pywt.wavedec(x, WAVELET, level=level)
     lam = _sigma(details[-1]) * math.sqrt(2 * math.log(x.shape[-1]))
     details = [np.sign(d) * np.maximum(np.abs(d) - lam, 0) for d in details]
@@ -139,11 +134,9 @@ def denoise(x: np.ndarray, fs_hz: float, method: str = "gated") -> np.ndarray:
     if method == "paper":
         return daubechies_universal(morlet_band(x, fs_hz, *PAPER_BAND_HZ))
     x = checked(x, fs_hz, morlet_bank())
-    return x.copy() if method == "none" else _butterworth(x, fs_hz)
-
-
-def _butterworth(x: np.ndarray, fs_hz: float) -> np.ndarray:
-    from scipy.signal import butter, sosfiltfilt
+    if method == "none":
+        return x.copy()
+    from scipy.signal import butter, sosfiltfilt  # which takes a second
 
     padded, start = mirrored(x, fs_hz, morlet_bank())
     sos = butter(3, (0.5, 40.0), "bandpass", fs=fs_hz, output="sos")
@@ -177,9 +170,5 @@ def _quiet_depth(fs_hz: float) -> int:
 def _refuse_deep(length: int, level: int) -> None:
     deepest = pywt.dwt_max_level(length, WAVELET)
     if not 1 <= level <= deepest:
-        raise SignalError(
-            f"{level} levels of {WAVELET} do not fit {length} samples",
-            expected=f"1 to {deepest} levels",
-            found=level,
-            remedy="use fewer levels or a longer recording",
-        )
+        what = f"{level} levels of {WAVELET} do not fit {length} samples"
+        raise SignalError(what, expected=f"1 to {deepest} levels")

@@ -50,9 +50,8 @@ def morlet_bank(low_hz: float = BAND_HZ[0], high_hz: float = BAND_HZ[1]) -> Bank
     Raises SignalError unless 0 < low_hz < high_hz.
     """
     if not 0 < low_hz < high_hz < math.inf:
-        raise SignalError(
-            "the band is empty", expected="0 < low_hz < high_hz", found=f"{low_hz} to {high_hz} Hz"
-        )
+        found = f"{low_hz} to {high_hz} Hz"
+        raise SignalError("the band is empty", expected="0 < low_hz < high_hz", found=found)
     octaves = math.log2(high_hz / low_hz)
     count = math.ceil(octaves / DJ)
     dj = octaves / count
@@ -85,11 +84,8 @@ def morlet_icwt(w: np.ndarray, fs_hz: float, bank: Bank) -> np.ndarray:
     """
     w = np.asarray(w)
     if w.ndim < 2 or w.shape[-2] != bank.scale_s.size:
-        raise SignalError(
-            "coefficients do not fit the bank",
-            expected=f"shape (..., {bank.scale_s.size}, T)",
-            found=w.shape,
-        )
+        shape = f"(..., {bank.scale_s.size}, T)"
+        raise SignalError("coefficients do not fit the bank", expected=shape, found=w.shape)
     factor = bank.dj / (math.sqrt(fs_hz) * C_DELTA * math.pi**-0.25)
     return factor * (w.real / np.sqrt(bank.scale_s)[:, None]).sum(-2)
 

@@ -7,7 +7,7 @@ and muscle. Two channels: one to tune on, the other to test on.
 Truth: no real ECG is free of noise. `reference` takes a real recording through a zero-phase
 0.67-40 Hz filter and calls that the truth: what noise is left in it counts as signal, and a filter
 with that very band would look perfect. `simulate` gives a truth without either flaw, but of
-an ECG that nobody had. Look at both.
+a virtual patient. Test on both.
 
 An ECG is AC-coupled, its offset means nothing: all measures are taken of signals less their mean.
 """
@@ -32,17 +32,17 @@ EXCERPT = "nstdb-excerpt/nstdb_30s_360hz.npz"
 _FILES = dict(zip(NOISE_KINDS, ("bw", "em", "ma"), strict=True))
 
 
-def choose_noise(fs_hz: float, channel: int = 2) -> tuple[dict[str, np.ndarray], str]:
-    """Tracks of noise by kind, and a sentence that says what they are.
+def choose_noise(fs_hz: float) -> tuple[dict[str, np.ndarray], str]:
+    """Tracks of noise by kind, and their description in words.
 
     NSTDB if it is at hand, else `simulated_noise`.
     """
     try:
-        tracks = nstdb(fs_hz, channel)
+        tracks = nstdb(fs_hz, channel=2)
     except SourceError:
         return simulated_noise(fs_hz), "simulated noise, since NSTDB is not at hand"
     seconds = min(track.size for track in tracks.values()) / fs_hz
-    return tracks, f"real noise, NSTDB channel {channel}, {seconds:.0f} s of each kind"
+    return tracks, f"real noise, NSTDB channel 2, {seconds:.0f} s of each kind"
 
 
 def nstdb(fs_hz: float, channel: int) -> dict[str, np.ndarray]:
@@ -67,7 +67,7 @@ def nstdb(fs_hz: float, channel: int) -> dict[str, np.ndarray]:
                 "the noise excerpt cannot be read",
                 file=EXCERPT,
                 expected="arrays fs, gain_adu_per_mV, bw, em, ma",
-                found=f"{type(error).__name__}: {error}",
+                found=repr(error),
                 remedy="copy it again",
             ) from error
     else:
@@ -77,12 +77,10 @@ def nstdb(fs_hz: float, channel: int) -> dict[str, np.ndarray]:
     return {kind: resample(track - track.mean(), rate, fs_hz) for kind, track in tracks.items()}
 
 
-def simulated_noise(fs_hz: float, seconds: float = 30.0, seed: int = 0) -> dict[str, np.ndarray]:
-    """Return lead II of `simulation.electrode_noise` by kind, (N,) float32 of rms near 1."""
-    return {
-        kind: electrode_noise(kind, 1, fs_hz=fs_hz, seconds=seconds, seed=seed)[0, 1]
-        for kind in NOISE_KINDS
-    }
+def simulated_noise(fs_hz: float) -> dict[str, np.ndarray]:
+    """Return 30 s of lead II of `simulation.electrode_noise` by kind, (N,) float32, rms near 1."""
+    settings = {"fs_hz": fs_hz, "seconds": 30.0, "seed": 0}
+    return {kind: electrode_noise(kind, 1, **settings)[0, 1] for kind in NOISE_KINDS}
 
 
 def draw_noise(
@@ -118,10 +116,8 @@ def add_noise(clean: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray
     return (clean + scale * _unit(noise)).astype(np.float32)
 
 
-def reference_ecg(
-    signal: np.ndarray, fs_hz: float, to_hz: float, band_hz: tuple[float, float] = REFERENCE_HZ
-) -> np.ndarray:
-    """The truth for a test: real (..., T) filtered to `band_hz`, at `to_hz`, a second less per end.
+def reference_ecg(signal: np.ndarray, fs_hz: float, to_hz: float) -> np.ndarray:
+    """The truth for a test: real (..., T) in REFERENCE_HZ, at `to_hz`, a second less per end.
 
     Butterworth of third order, forward and backward. The band is what AHA (2007) tolerates for a
     zero-phase filter at the low end, and holds no more than a 100 Hz signal can at the high end.
@@ -136,7 +132,7 @@ def reference_ecg(
     second = round(to_hz)
     if np.shape(signal)[-1] < 4 * fs_hz:
         raise SignalError("too short", expected="4 s", found=f"{np.shape(signal)[-1] / fs_hz} s")
-    sos = butter(3, band_hz, "bandpass", fs=fs_hz, output="sos")
+    sos = butter(3, REFERENCE_HZ, "bandpass", fs=fs_hz, output="sos")
     filtered = sosfiltfilt(sos, signal, axis=-1, padlen=round(2 * fs_hz))
     return np.ascontiguousarray(resample(filtered, fs_hz, to_hz)[..., second:-second])
 
@@ -152,11 +148,6 @@ def snr_db(clean: np.ndarray, estimate: np.ndarray) -> np.ndarray:
 def prd_percent(clean: np.ndarray, estimate: np.ndarray) -> np.ndarray:
     """Percent root-mean-square difference by lead (...): rms of error over rms of truth."""
     return 100 * 10 ** (-snr_db(clean, estimate) / 20)
-
-
-def rmse_mv(clean: np.ndarray, estimate: np.ndarray) -> np.ndarray:
-    """Root-mean-square error in mV by lead (...)."""
-    return np.std(np.subtract(estimate, clean, dtype=np.float64), axis=-1)
 
 
 def wave_errors(clean: np.ndarray, estimate: np.ndarray, fs_hz: float) -> tuple[np.ndarray, ...]:

@@ -1,8 +1,8 @@
-"""How good is it? Metrics with intervals, risk, leakage, explanation (pages 8 to 11).
+"""Evaluation: metrics with intervals, risk, leakage, explanation (pages 8 to 11).
 
 `metrics` per class with patient-level bootstraps, `methods` the same for all methods of a protocol,
 `results` the stored results, `classifiers` peers without a network, `risk` calibration and triage,
-`leakage` protocols that flatter, `explain` attributions and their test, `predict` an answer for one
+`leakage` protocols with leaks, `explain` attributions and their test, `predict` the output for one
 recording.
 """
 

@@ -21,7 +21,6 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from torch import nn
 from tqdm.auto import tqdm
 
-from ecgnet_lib.errors import ConfigError
 from ecgnet_lib.measurements.features import features_of
 from ecgnet_lib.network.ecgnet import FoundationalECGNet
 from ecgnet_lib.training.loss import MIN_TRAIN, NAMES, Labels, truth_of
@@ -32,9 +31,12 @@ CROP_S = 2.5  # what the networks are trained on
 class Peer:
     """Features and a classifier a label: `fit` on some rows, `predict` for recordings.
 
-    A subclass gives `describe`, which maps recordings (N, 12, T) to features (N, F), their
-    `scaling`, and `choices`, the classifiers to choose from.
+    A subclass gives `describe`, which maps recordings (N, 12, T) mV to features (N, F), the
+    `scaling` of these, and `choices`, the classifiers among which validation chooses.
     """
+
+    scaling: TransformerMixin = StandardScaler()
+    choices: Sequence[ClassifierMixin]
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
@@ -43,18 +45,6 @@ class Peer:
     def prepare(self, signals: np.ndarray) -> None:
         """Fit what `describe` needs to the training recordings; most peers need nothing."""
 
-    def describe(self, signals: np.ndarray) -> np.ndarray:
-        """Map recordings (N, 12, T) mV to features (N, F)."""
-        raise NotImplementedError
-
-    def scaling(self) -> TransformerMixin:
-        """Return the transformation of the features before they are classified."""
-        return StandardScaler()
-
-    def choices(self) -> Sequence[ClassifierMixin]:
-        """Return the classifiers among which validation chooses."""
-        raise NotImplementedError
-
     def fit(self, signals: np.ndarray, labels: Labels, train: np.ndarray, val: np.ndarray) -> Peer:
         """Fit a classifier for each label on rows `train`, chosen by log loss on rows `val`.
 
@@ -62,7 +52,7 @@ class Peer:
         negatives in training predicts its prevalence. Returns itself.
         """
         self.prepare(signals[train])
-        self.scale = self.scaling()
+        self.scale = clone(self.scaling)
         x = self.scale.fit_transform(self.describe(signals[train]))
         x_val = self.scale.transform(self.describe(signals[val]))
         truth = truth_of(labels)
@@ -74,21 +64,18 @@ class Peer:
                 self.chosen[name] = float(y.mean()) if len(y) else 0.5
                 continue
             best = np.inf
-            for choice in self.choices():
+            for choice in self.choices:
                 fitted = clone(choice).fit(x[known], y)
+                loss = 0.0  # without validation labels, the first
                 if known_val.any():
                     p = fitted.predict_proba(x_val[known_val])[:, 1]
                     loss = log_loss(y_val, p, labels=[False, True])
-                else:
-                    loss = 0.0  # without validation labels, the first
                 if loss < best:
                     best, self.chosen[name] = loss, fitted
         return self
 
     def predict(self, signals: np.ndarray) -> np.ndarray:
-        """Return probabilities (N, 6) float32 of NAMES; ConfigError before `fit`."""
-        if not self.chosen:
-            raise ConfigError("the peer has not been fitted", remedy="call fit first")
+        """Return probabilities (N, 6) float32 of NAMES."""
         x = self.scale.transform(self.describe(signals))
         columns = [
             np.full(len(x), one) if isinstance(one, float) else one.predict_proba(x)[:, 1]
@@ -106,8 +93,12 @@ class MiniRocket(Peer):
     """Shares of positive values after 10,000 fixed convolutions (Dempster et al., KDD 2021).
 
     The kernels are fixed, only their offsets are drawn from training recordings; the classifier is
-    a logistic regression. The transform is aeon's.
+    a logistic regression, strongly regularised, as there are more features than recordings. It does
+    not change under rotation: principal components only make it faster. The transform is aeon's.
     """
+
+    scaling = make_pipeline(StandardScaler(), PCA(svd_solver="full"))
+    choices = logistic(1e-4, 1e-3, 1e-2)
 
     def prepare(self, signals: np.ndarray) -> None:
         """Draw the offsets of the kernels."""
@@ -119,32 +110,19 @@ class MiniRocket(Peer):
         """Return the shares of positive values."""
         return np.asarray(self.transform.transform(signals), np.float32)
 
-    def scaling(self) -> TransformerMixin:
-        """Standardise, then rotate to principal components, as many as there are recordings.
-
-        L2-regularised regression does not change under rotation; PCA only makes it faster.
-        """
-        return make_pipeline(StandardScaler(), PCA(svd_solver="full"))
-
-    def choices(self) -> Sequence[ClassifierMixin]:
-        """Logistic regressions, strongly regularised: there are more features than recordings."""
-        return logistic(1e-4, 1e-3, 1e-2)
-
 
 class Features(Peer):
     """The hand-crafted features of `features.py` and 500 extremely randomised trees a label."""
 
+    scaling = FunctionTransformer()  # leaves the features as they are
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__(seed)
+        self.choices = [ExtraTreesClassifier(500, random_state=seed)]
+
     def describe(self, signals: np.ndarray) -> np.ndarray:
         """Return the features, NaN where one cannot be measured; trees split on NaN as well."""
         return features_of(signals).to_numpy()
-
-    def scaling(self) -> TransformerMixin:
-        """Leave the features as they are."""
-        return FunctionTransformer()
-
-    def choices(self) -> Sequence[ClassifierMixin]:
-        """One forest with scikit-learn's settings."""
-        return [ExtraTreesClassifier(500, random_state=self.seed)]
 
 
 class Untrained(Peer):
@@ -153,6 +131,8 @@ class Untrained(Peer):
     Its score is the share of a result that the architecture accounts for, without training. Crops
     of 2.5 s overlap by half.
     """
+
+    choices = logistic(1e-2, 1e-1, 1, 10)
 
     def __init__(self, seed: int = 0, make: Callable[[], nn.Module] = FoundationalECGNet) -> None:
         super().__init__(seed)
@@ -173,10 +153,6 @@ class Untrained(Peer):
                 rows.append(torch.stack(seen).mean(0))
         hook.remove()
         return torch.cat(rows).numpy()
-
-    def choices(self) -> Sequence[ClassifierMixin]:
-        """Logistic regressions."""
-        return logistic(1e-2, 1e-1, 1, 10)
 
 
 CLASSICAL: dict[str, Callable[..., Peer]] = {

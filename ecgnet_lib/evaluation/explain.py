@@ -11,6 +11,7 @@ Shapes: B recordings, L leads, T samples, P tokens (T / stride), U units that ar
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -56,9 +57,7 @@ def attention_maps(model: nn.Module, x: Tensor) -> dict[str, np.ndarray]:
         found["GAT"] = received.repeat_interleave(model.config.graph_tokens, dim=2)[..., :tokens]
     if "tokens" in maps:
         layers = 0.5 * (maps["tokens"].mean(2) + torch.eye(tokens))  # (B, layers, P, P)
-        rollout = layers[:, 0]
-        for k in range(1, layers.shape[1]):
-            rollout = layers[:, k] @ rollout
+        rollout = functools.reduce(lambda below, layer: layer @ below, layers.unbind(1))
         found["TST"] = rollout.mean(1)[:, None].expand(-1, leads, -1)
     return {name: values.numpy() for name, values in found.items()}
 
@@ -163,9 +162,9 @@ def territory_share(maps: np.ndarray, wall: str) -> np.ndarray:
     all leads alike, or none, gives the share of leads.
     """
     marked = np.clip(maps, 0, None).sum(2)
-    inside, total = marked[:, [LEADS.index(lead) for lead in TERRITORY[wall]]].sum(1), marked.sum(1)
-    by_chance = len(TERRITORY[wall]) / len(LEADS)
-    return np.where(total > 0, inside / np.where(total > 0, total, 1), by_chance)
+    inside = marked[:, np.isin(LEADS, TERRITORY[wall])].sum(1)
+    by_chance = np.full(len(maps), len(TERRITORY[wall]) / len(LEADS))
+    return np.divide(inside, marked.sum(1), out=by_chance, where=marked.any(1))
 
 
 def cascade(model: nn.Module, seed: int) -> Iterator[tuple[str, nn.Module]]:

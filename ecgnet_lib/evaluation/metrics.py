@@ -102,7 +102,7 @@ def per_class(
     a score is not finite.
     """
     if not np.isfinite(scores.to_numpy(float)).all():
-        raise SignalError("a score is NaN or infinite", remedy="look at the model's output")
+        raise SignalError("a score is NaN or infinite", remedy="check the output of the model")
     counts = patient_resamples(patients, resamples, seed)
     rows = {}
     for name in truth.columns:

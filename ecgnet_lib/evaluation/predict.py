@@ -13,20 +13,18 @@ import pandas as pd
 from torch import nn
 
 from ecgnet_lib.datasets.labels import DISEASES
-from ecgnet_lib.datasets.records import find, read, resample, standard
+from ecgnet_lib.datasets.records import find, in_standard_order, read, resample
 from ecgnet_lib.denoising.daubechies import denoise
 from ecgnet_lib.errors import EcgnetError, RecordingError
 from ecgnet_lib.evaluation.risk import apply_platt, triage_level
 from ecgnet_lib.network.checkpoint import DEFAULT, load_networks
 from ecgnet_lib.network.rhythm import RhythmNet, predict_with_rhythm
 
-LOWEST_HZ, HIGHEST_HZ = 100, 1000
-
 
 def predict_files(paths: Iterable[str | Path], checkpoint: Path = DEFAULT) -> list[dict]:
     """Classify every recording in the files and folders, in order.
 
-    Each answer is {"file", "abnormal", "classes": {"ARR", ...}, "triage"} as `assess` says, or
+    Each answer is {"file", "abnormal", "classes": {"ARR", ...}, "triage"} as in `assess`, or
     {"file", "refused": why}. Recordings need the 12 leads, 100 to 1000 Hz and at least 2.5 s; a
     flat lead counts as missing. Raises ConfigError when the checkpoint cannot be used; a bad
     recording never raises.
@@ -50,14 +48,13 @@ def predict_files(paths: Iterable[str | Path], checkpoint: Path = DEFAULT) -> li
 def answer(header: Path, model: nn.Module, rhythm: RhythmNet | None, about: dict) -> dict:
     """Read, denoise and classify one recording; raises EcgnetError for one that cannot be."""
     recording = read(header)
-    if not LOWEST_HZ <= recording.fs_hz <= HIGHEST_HZ:
-        expected, found = f"{LOWEST_HZ} to {HIGHEST_HZ} Hz", f"{recording.fs_hz:g} Hz"
-        what = "the sampling rate is out of range"
-        raise RecordingError(what, file=header, expected=expected, found=found)
-    signal = standard(recording)
+    if not 100 <= recording.fs_hz <= 1000:
+        what, found = "the sampling rate is out of range", f"{recording.fs_hz:g} Hz"
+        raise RecordingError(what, file=header, expected="100 to 1000 Hz", found=found)
+    signal = in_standard_order(recording)
     present = np.ptp(signal, axis=1) > 0
     if not present.any():
-        raise RecordingError("every lead is flat", file=header, remedy="look at the recording")
+        raise RecordingError("every lead is flat", file=header, remedy="check the recording")
     x = resample(signal, recording.fs_hz, about["config"]["fs_hz"])
     x = denoise(x, about["config"]["fs_hz"], about["denoise"])
     return assess(x, model, rhythm, about, present)

@@ -1,7 +1,7 @@
 """Calibration, triage levels, conformal sets, net benefit, selective prediction. No prognosis.
 
 Platt scaling, triage cuts and the quantiles of conformal sets are fitted on validation data. The
-truth is a reader's diagnosis from the ECG; the databases do not hold what became of the patients.
+truth is a reader's diagnosis from the ECG; the databases hold no follow-up.
 """
 
 from __future__ import annotations
@@ -57,15 +57,15 @@ def calibrate(truth: pd.DataFrame, scores: pd.DataFrame) -> dict:
     positives or negatives gets no parameters and stays as it is. The cuts are those of the
     calibrated P(abnormal).
     """
-    known = {name: truth[name].notna().to_numpy() for name in scores}
-    fits = {
-        name: platt(truth[name][rows].to_numpy(bool), scores[name].to_numpy()[rows])
-        for name, rows in known.items()
-    }
-    parameters = {name: list(fit) for name, fit in fits.items() if fit}
-    rows = known["abnormal"]
-    calibrated = apply_platt(scores, parameters)["abnormal"].to_numpy()[rows]
-    cuts = triage_cuts(truth["abnormal"][rows].to_numpy(float), calibrated)
+    parameters = {}
+    for name in scores:
+        known = truth[name].notna().to_numpy()
+        fit = platt(truth[name][known].to_numpy(bool), scores[name].to_numpy()[known])
+        if fit:
+            parameters[name] = list(fit)
+    known = truth["abnormal"].notna().to_numpy()
+    calibrated = apply_platt(scores, parameters)["abnormal"].to_numpy()[known]
+    cuts = triage_cuts(truth["abnormal"][known].to_numpy(float), calibrated)
     return {"platt": parameters, "triage_cuts": list(cuts)}
 
 
@@ -145,21 +145,19 @@ def observed_rates(
 
     groups: (N,) names; truth: (N,) in {0, 1}. The rate of an empty group is NaN.
     """
-    groups, truth = np.asarray(groups), np.asarray(truth, dtype=bool)
-    rows = {}
-    for name in order:
-        n, positives = int((groups == name).sum()), int(truth[groups == name].sum())
-        low, high = wilson(positives, n)
-        rate, share = positives / n if n else np.nan, n / len(truth)
-        rows[name] = (n, share, positives, rate, low, high)
-    columns = ["n", "share", "positives", "rate", "low", "high"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    counts = pd.Series(np.asarray(truth, int)).groupby(np.asarray(groups)).agg(["size", "sum"])
+    rows = counts.reindex(order, fill_value=0).set_axis(["n", "positives"], axis=1)
+    rows.insert(1, "share", rows["n"] / len(truth))
+    rows["rate"] = rows["positives"] / rows["n"]
+    limits = [wilson(k, n) for k, n in zip(rows["positives"], rows["n"], strict=True)]
+    rows[["low", "high"]] = np.reshape(limits, (len(rows), 2))
+    return rows.rename_axis(None)
 
 
 def conformal_sets(
     truth: np.ndarray, p_val: np.ndarray, p: np.ndarray, alpha: float = 0.1, by_class: bool = False
 ) -> np.ndarray:
-    """Return for each p (N,) which answers its set holds, (N, 2) bool: normal, abnormal.
+    """Return the conformal set of each p (N,) as (N, 2) bool: normal, abnormal.
 
     Split conformal prediction with the score 1 - P(answer): an answer is in the set when its score
     is at most the ceil((n + 1)(1 - alpha))-th smallest score of the truth among the n validation
@@ -170,9 +168,8 @@ def conformal_sets(
     """
     y, counts = np.asarray(truth, int), np.bincount(np.asarray(truth, int), minlength=2)
     if counts.min() < MIN_POSITIVES:
-        expected = f"at least {MIN_POSITIVES} normal and {MIN_POSITIVES} abnormal"
-        what = "too few validation recordings for conformal sets"
-        raise SignalError(what, expected=expected, found=counts.tolist())
+        what = f"conformal sets need {MIN_POSITIVES} normal and {MIN_POSITIVES} abnormal recordings"
+        raise SignalError(what, found=counts.tolist())
     p_val, p, sets = np.asarray(p_val, float), np.asarray(p, float), []
     of_truth = np.where(y == 1, 1 - p_val, p_val)
     for answer, score in enumerate((p, 1 - p)):
@@ -192,12 +189,10 @@ def decision_curve(truth: np.ndarray, p: np.ndarray, thresholds: np.ndarray) -> 
     y, p, t = np.asarray(truth, bool), np.asarray(p, float), np.asarray(thresholds, float)
     act = p >= t[:, None]  # (T, N)
     odds = t / (1 - t)
-    table = {
-        "network": (act & y).mean(1) - (act & ~y).mean(1) * odds,
-        "all": y.mean() - (1 - y.mean()) * odds,
-        "none": np.zeros_like(t),
-    }
-    return pd.DataFrame(table, index=pd.Index(t, name="threshold"))
+    network = (act & y).mean(1) - (act & ~y).mean(1) * odds
+    everybody = y.mean() - (1 - y.mean()) * odds
+    index = pd.Index(t, name="threshold")
+    return pd.DataFrame({"network": network, "all": everybody, "none": 0.0}, index)
 
 
 def abstention(

@@ -33,10 +33,12 @@ from ecgnet_lib.figures.style import (
 )
 
 PAPER, MINOR, MAJOR = "#fffafa", "#f7dede", "#edb9b9"
-GRID = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6"))
-RHYTHM = "II"
+GRID = np.arange(12).reshape(4, 3).T  # rows of a printout: I aVR V1 V4, II aVL V2 V5, III aVF V3 V6
+RHYTHM = LEADS.index("II")
 LIMIT_S = 30.0  # a longer strip cannot be read in a column
 FOR_AND_AGAINST = LinearSegmentedColormap.from_list("for", [BLUE, "white", VERMILION])
+
+Marks = Mapping[str, Sequence[tuple[float, float]]]  # intervals (start_s, stop_s) by wave
 
 
 def checked(signal: np.ndarray, leads: Sequence[str], what: str = "signal") -> np.ndarray:
@@ -52,7 +54,7 @@ def checked(signal: np.ndarray, leads: Sequence[str], what: str = "signal") -> n
 
 
 def extremes(signal: np.ndarray, leads: Sequence[str]) -> str:
-    """Say where the largest deflections are: a sentence for alternative text."""
+    """Describe the largest deflections in a sentence for the alternative text."""
     signal = np.where(np.isfinite(signal), signal, 0.0)
     high, low = signal.max(axis=1), signal.min(axis=1)
     return (
@@ -75,9 +77,15 @@ def stack(rows: np.ndarray, room_mv: float, least_mv: float) -> tuple[np.ndarray
     return base, np.floor(bottom * 2) / 2, np.ceil(top * 2) / 2
 
 
-def paper(x: tuple[float, float], y: tuple[float, float], title: str) -> tuple[Figure, Axes]:
-    """Return an empty sheet of ECG paper over x seconds and y millivolts, in true proportions."""
+def paper(
+    seconds: float, y: tuple[float, float], title: str, before_s: float = 0.4
+) -> tuple[Figure, Axes]:
+    """Return an empty sheet of ECG paper over y millivolts, in true proportions.
+
+    Seconds are numbered; up to 3 s every large square is. `before_s` is for names and calibration.
+    """
     side, foot, head = 0.3, 0.5, 0.32 if title else 0.08  # inches around the paper
+    x = (-before_s, np.ceil(seconds * 5) / 5 + 0.2)
     width_mm, height_mm = 25 * (x[1] - x[0]), 10 * (y[1] - y[0])
     # as wide as the column, but no more than 1.5 times life size unless that is under 4 inches
     inch_per_mm = min((WIDTH_IN - side - 0.05) / width_mm, max(0.06, 4 / width_mm))
@@ -97,6 +105,13 @@ def paper(x: tuple[float, float], y: tuple[float, float], title: str) -> tuple[F
     ax.set_xlabel("time (s); paper: 25 mm/s, 10 mm/mV", labelpad=2)
     ax.set_ylabel("amplitude (mV)", labelpad=3)
     ax.set_title(title)
+    step = 0.2 if seconds <= 3 else 1.0
+
+    def numbered(value: float, _position: int) -> str:
+        near = abs(value / step - round(value / step)) < 1e-6
+        return f"{value:g}" if near and 0 <= value <= seconds + 1e-6 else ""
+
+    ax.xaxis.set_major_formatter(FuncFormatter(numbered))
     return fig, ax
 
 
@@ -112,7 +127,7 @@ def calibrate(ax: Axes, x: float, base: float) -> None:
     ax.plot(x + seconds, base + mv, color=INK, linewidth=0.9)
 
 
-def shade(ax: Axes, marks: Mapping[str, Sequence[tuple[float, float]]], y: tuple) -> None:
+def shade(ax: Axes, marks: Marks, y: tuple[float, float]) -> None:
     """Shade intervals in seconds between two heights, one colour a wave."""
     for wave, spans in marks.items():
         for start, stop in spans:
@@ -120,22 +135,12 @@ def shade(ax: Axes, marks: Mapping[str, Sequence[tuple[float, float]]], y: tuple
             ax.fill_between([start, stop], *y, zorder=1.5, label=wave, **look)
 
 
-def draw_all(
-    ax: Axes,
-    layers: Mapping[str, np.ndarray],
-    row: int,
-    base: float,
-    fs_hz: float,
-    window_s: tuple[float, float],
+def draw_trace(
+    ax: Axes, values: np.ndarray, fs_hz: float, base: float, start_s: float = 0.0, **look
 ) -> None:
-    """Draw row `row` of each named layer over a window; the first is ink, or grey below others."""
-    part = slice(round(window_s[0] * fs_hz), round(window_s[1] * fs_hz) + 1)
-    inks = [INK] if len(layers) == 1 else LAYERS
-    for (name, signal), ink in zip(layers.items(), inks, strict=False):
-        values = signal[row, part]
-        times = (part.start + np.arange(len(values))) / fs_hz
-        label = name if len(layers) > 1 else None
-        ax.plot(times, base + values, color=ink, linewidth=0.9, zorder=3, label=label)
+    """Draw values (T,) in mV above `base`."""
+    look = {"color": INK, "linewidth": 0.9, "zorder": 3} | look
+    ax.plot(start_s + np.arange(len(values)) / fs_hz, base + values, **look)
 
 
 def legend(ax: Axes) -> None:
@@ -147,77 +152,49 @@ def legend(ax: Axes) -> None:
 
 
 def ecg_paper(
-    signal: np.ndarray,
-    fs_hz: float,
-    leads: Sequence[str] = LEADS,
-    *,
-    title: str = "",
-    overlay: Mapping[str, np.ndarray] | None = None,
-    name: str = "as recorded",
-    marks: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+    signal: np.ndarray, fs_hz: float, *, title: str = "", marks: Marks | None = None
 ) -> Figure:
     """Draw a 12-lead ECG as it is printed: four columns of three leads, and a rhythm strip of II.
 
-    signal: (12, T) mV, of which at most 10 s are drawn. overlay: further signals (12, T) by name,
-    drawn over the first, which is then called `name`. marks: intervals (start_s, stop_s) by wave,
-    shaded on the rhythm strip. Raises SignalError when a shape does not fit or a lead is missing.
+    signal: (12, T) mV, of which at most 10 s are drawn. marks: shaded on the rhythm strip. Raises
+    SignalError for another shape.
     """
-    layers = {name: checked(signal, leads)}
-    layers |= {key: checked(value, leads, key) for key, value in (overlay or {}).items()}
-    if missing := [lead for lead in LEADS if lead not in leads]:
-        raise SignalError("a printout needs all 12 leads", expected=LEADS, found=f"no {missing}")
-    seconds = min(10.0, layers[name].shape[1] / fs_hz)
-    at = {lead: row for row, lead in enumerate(leads)}
-    lines = [[at[lead] for lead in line] for line in (*GRID, (RHYTHM,))]
-    shown = round(seconds * fs_hz)
-    quarter = shown // 4
-    pieces = layers[name][:, : 4 * quarter].reshape(12, 4, quarter)
-    printed = np.stack([pieces[np.resize(line, 4), range(4)] for line in lines])  # (4, 4, n)
-    base, bottom, top = stack(printed, room_mv=0.6, least_mv=2.0)
-    fig, ax = paper((-0.6, np.ceil(seconds * 5) / 5 + 0.2), (bottom, top), title)
-    for line, height in zip(lines, base, strict=True):
+    signal = checked(signal, LEADS)
+    seconds = min(10.0, signal.shape[1] / fs_hz)
+    shown = signal[:, : round(seconds * fs_hz)]
+    pieces = np.stack(np.split(shown[:, : shown.shape[1] // 4 * 4], 4, axis=1), axis=1)
+    rows = np.concatenate([pieces[GRID, range(4)], pieces[[RHYTHM]]])  # (4 rows, 4 pieces, n)
+    base, bottom, top = stack(rows, room_mv=0.6, least_mv=2.0)
+    fig, ax = paper(seconds, (bottom, top), title, before_s=0.6)
+    for line, height in zip([*GRID, [RHYTHM]], base, strict=True):
         calibrate(ax, -0.48, height)
         width = seconds / len(line)
         for column, row in enumerate(line):
-            start = column * width
-            draw_all(ax, layers, row, height, fs_hz, (start, min(start + width, seconds)))
-            begins = layers[name][row, round(start * fs_hz) : round((start + 0.5) * fs_hz)]
-            label_lead(ax, start + 0.04, top_of(begins, height) + 0.05, leads[row])
+            start, stop = (round((column + k) * width * fs_hz) for k in (0, 1))
+            piece = signal[row, start : stop + 1]
+            draw_trace(ax, piece, fs_hz, height, start / fs_hz)
+            name_at = top_of(piece[: round(0.5 * fs_hz)], height) + 0.05
+            label_lead(ax, column * width + 0.04, name_at, LEADS[row])
             if column:  # a short bar where one lead ends and the next begins
-                ax.plot([start] * 2, height + np.array([-0.25, 0.25]), color=INK, linewidth=0.9)
+                ends = height + np.array([-0.25, 0.25])
+                ax.plot([column * width] * 2, ends, color=INK, linewidth=0.9)
     if marks:
-        shade(ax, marks, (base[-1] - 0.4, top_of(layers[name][at[RHYTHM], :shown], base[-1])))
-    ax.xaxis.set_major_formatter(FuncFormatter(whole_seconds(seconds)))
-    legend(ax)
+        shade(ax, marks, (base[-1] - 0.4, top_of(shown[RHYTHM], base[-1])))
+        legend(ax)
     what = f"12-lead ECG on paper, {seconds:g} s at {fs_hz:g} Hz, 25 mm/s and 10 mm/mV. "
-    alt = what + extremes(layers[name][:, :shown], leads) + layers_and_marks(layers, marks)
-    return described(fig, title, alt)
+    return described(fig, title, what + extremes(shown, LEADS) + first_marks(marks))
 
 
-def layers_and_marks(layers: Mapping[str, np.ndarray], marks: Mapping | None) -> str:
-    """Say in words what is drawn over the first layer, and where the first marks are."""
-    over = [*layers][1:]
-    spans = ((wave, *span) for wave, found in (marks or {}).items() for span in found[:1])
+def first_marks(marks: Marks | None) -> str:
+    """Describe in words where the first marks are."""
+    spans = [(wave, *found[0]) for wave, found in (marks or {}).items() if found]
     first = [f"{wave} from {start:.2f} to {stop:.2f} s" for wave, start, stop in spans]
-    return (f" Drawn over it: {', '.join(over)}." if over else "") + (
-        f" Marked: {', '.join(first)}." if first else ""
-    )
+    return f" Marked: {', '.join(first)}." if first else ""
 
 
 def top_of(trace: np.ndarray, base: float) -> float:
     """Return the height in mV just above a trace that stands on `base`."""
     return base + max(0.5, float(np.nanmax(trace, initial=0.0))) + 0.25
-
-
-def whole_seconds(seconds: float):
-    """Return a tick formatter: every second, or every large square on strips up to 3 s."""
-    step = 0.2 if seconds <= 3 else 1.0
-
-    def write(value: float, _position: int) -> str:
-        near = abs(value / step - round(value / step)) < 1e-6
-        return f"{value:g}" if near and 0 <= value <= seconds + 1e-6 else ""
-
-    return write
 
 
 def ecg_strip(
@@ -228,61 +205,50 @@ def ecg_strip(
     title: str = "",
     overlay: Mapping[str, np.ndarray] | None = None,
     name: str = "as recorded",
-    marks: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+    marks: Marks | None = None,
     heat: np.ndarray | None = None,
     heat_name: str = "attention",
 ) -> Figure:
     """Draw one lead (T,) or a few (L, T) in mV below each other on ECG paper.
 
-    overlay, name, marks: as in `ecg_paper`; marks are shaded on every lead. heat: values in [0, 1],
-    (P,) for all leads or (L, P), P equal steps over the strip, drawn as a band below each trace.
-    Raises SignalError when a shape does not fit or the strip is longer than 30 s.
+    overlay: further signals (L, T) by name, drawn over the first, which is then called `name`.
+    marks: shaded on every lead. heat: (L, P) in [0, 1], P equal steps over the strip, drawn as a
+    band below each trace. Raises SignalError when a shape does not fit or the strip is longer than
+    30 s.
     """
     layers = {name: checked(signal, leads)}
     layers |= {key: checked(value, leads, key) for key, value in (overlay or {}).items()}
     seconds = layers[name].shape[1] / fs_hz
     if seconds > LIMIT_S:
-        raise SignalError(
-            "the strip is too long to read",
-            expected=f"at most {LIMIT_S:g} s",
-            found=f"{seconds:g} s",
-            remedy="cut out a part",
-        )
+        expected, found = f"at most {LIMIT_S:g} s", f"{seconds:g} s"
+        raise SignalError("the strip is too long to read", expected=expected, found=found)
     every = np.concatenate(list(layers.values()), axis=1)[:, None]  # (L, 1, T of all layers)
     base, bottom, top = stack(every, room_mv=0.8 if heat is not None else 0.4, least_mv=1.5)
-    fig, ax = paper((-0.4, np.ceil(seconds * 5) / 5 + 0.2), (bottom, top), title)
+    fig, ax = paper(seconds, (bottom, top), title)
+    looks = [{"color": ink, "label": key} for key, ink in zip(layers, LAYERS, strict=False)]
+    looks = looks if overlay else [{}]
     for row, lead in enumerate(leads):
         calibrate(ax, -0.34, base[row])
-        draw_all(ax, layers, row, base[row], fs_hz, (0.0, seconds))
+        for values, look in zip(layers.values(), looks, strict=False):
+            draw_trace(ax, values[row], fs_hz, base[row], **look)
         label_lead(ax, -0.32, base[row] - 0.38, lead)
         if marks:
             shade(ax, marks, (base[row] - 0.4, top_of(every[row], base[row])))
-    hottest = ""
-    if heat is not None:
-        mesh, at_s = heat_bands(ax, heat, base, every[:, 0], seconds)
-        heat_bar(fig, ax, mesh, f"{heat_name} (0 to 1)", [0, 1])
-        hottest = f" {heat_name.capitalize()} is highest at {at_s:.1f} s."
-    ax.xaxis.set_major_formatter(FuncFormatter(whole_seconds(seconds)))
     legend(ax)
-    what = f"ECG strip of {', '.join(leads)}, {seconds:g} s at {fs_hz:g} Hz. "
-    alt = what + extremes(layers[name], leads) + layers_and_marks(layers, marks) + hottest
+    alt = f"ECG strip of {', '.join(leads)}, {seconds:g} s at {fs_hz:g} Hz. "
+    alt += extremes(layers[name], leads)
+    alt += f" Drawn over it: {', '.join(overlay)}." if overlay else ""
+    alt += first_marks(marks)
+    if heat is not None:
+        heat = checked(heat, leads, "heat")
+        edges = np.linspace(0, seconds, heat.shape[1] + 1)
+        for values, trace, height in zip(heat, every[:, 0], base, strict=True):
+            y = height + max(np.nanmin(trace, initial=0.0), -3.0) - np.array([0.35, 0.15])
+            mesh = ax.pcolormesh(edges, y, values[None], cmap=HEAT, vmin=0, vmax=1)
+        heat_bar(fig, ax, mesh, f"{heat_name} (0 to 1)", [0, 1])
+        hottest = (np.nanargmax(heat.max(axis=0)) + 0.5) * seconds / heat.shape[1]
+        alt += f" {heat_name.capitalize()} is highest at {hottest:.1f} s."
     return described(fig, title, alt)
-
-
-def heat_bands(
-    ax: Axes, heat: np.ndarray, base: np.ndarray, rows: np.ndarray, seconds: float
-) -> tuple[QuadMesh, float]:
-    """Draw a band of heat below each row (L, T); return it, and when in s heat is highest."""
-    heat = np.atleast_2d(np.asarray(heat, dtype=float))
-    if heat.ndim != 2 or len(heat) not in (1, len(base)):
-        raise SignalError(
-            "the heat cannot be drawn", expected=f"(P,) or ({len(base)}, P)", found=heat.shape
-        )
-    edges = np.linspace(0, seconds, heat.shape[1] + 1)
-    for row, height in enumerate(base):
-        y = height + max(float(np.nanmin(rows[row], initial=0.0)), -3.0) - np.array([0.35, 0.15])
-        mesh = ax.pcolormesh(edges, y, heat[row % len(heat)][None], cmap=HEAT, vmin=0, vmax=1)
-    return mesh, (int(np.nanargmax(heat.max(axis=0))) + 0.5) * seconds / heat.shape[1]
 
 
 def heat_bar(fig: Figure, ax: Axes, mesh: QuadMesh, label: str, ticks: Sequence[int]) -> None:
@@ -309,7 +275,7 @@ def ecg_heat(
 
     signal: (12, T) mV, up to about 3 s; heat: (12, P), P equal steps of the strip. A map without
     negative values is stretched from its lowest (white) to its highest value (orange); a signed
-    one is divided by its largest absolute value: orange speaks for, blue against. Raises
+    one is divided by its largest absolute value: orange is for the class, blue against. Raises
     SignalError when a shape does not fit.
     """
     signal, heat = checked(signal, LEADS), checked(heat, LEADS, "heat")
@@ -317,10 +283,9 @@ def ecg_heat(
     low = 0.0 if signed else heat.min()
     shades = (heat - low) / max(np.abs(heat - low).max(), 1e-12)
     seconds = signal.shape[1] / fs_hz
-    lines = [[LEADS.index(lead) for lead in line] for line in GRID]
-    base, bottom, top = stack(np.stack([signal[line] for line in lines]), 0.5, 2.0)
-    fig, ax = paper((-0.4, 4 * seconds + 0.2), (bottom, top), title)
-    for line, height in zip(lines, base, strict=True):
+    base, bottom, top = stack(signal[GRID], room_mv=0.5, least_mv=2.0)
+    fig, ax = paper(4 * seconds, (bottom, top), title)
+    for line, height in zip(GRID, base, strict=True):
         calibrate(ax, -0.34, height)
         for column, row in enumerate(line):
             start = column * seconds
@@ -329,23 +294,20 @@ def ecg_heat(
             look = {"cmap": FOR_AND_AGAINST, "vmin": -1, "vmax": 1, "alpha": 0.75, "linewidth": 0}
             look |= {"zorder": 1.2, "rasterized": True}
             mesh = ax.pcolormesh(edges, span.clip(bottom, top), shades[row][None], **look)
-            times = start + np.arange(signal.shape[1]) / fs_hz
-            ax.plot(times, height + signal[row], color=INK, linewidth=0.8, zorder=3)
-            begins = signal[row, : round(0.5 * fs_hz)]
-            label_lead(ax, start + 0.04, top_of(begins, height), LEADS[row])
+            draw_trace(ax, signal[row], fs_hz, height, start, linewidth=0.8)
+            name_at = top_of(signal[row, : round(0.5 * fs_hz)], height)
+            label_lead(ax, start + 0.04, name_at, LEADS[row])
             if column:
                 ax.plot([start] * 2, span, color=INK, linewidth=0.6)
     ax.set_xticks([])
     ax.set_xlabel(f"the same {seconds:g} s of every lead; 25 mm/s, 10 mm/mV", labelpad=4)
     heat_bar(fig, ax, mesh, heat_name, [-1, 0, 1] if signed else [0, 1])
     lead, step = np.unravel_index(heat.argmax(), heat.shape)
-    at = (step + 0.5) * seconds / heat.shape[1]
-    what = f"{heat_name} on {seconds:g} s of the 12 leads. It is highest in {LEADS[lead]} at "
-    return described(fig, title, f"{what}{at:.2f} s; {share_text(heat)}.")
-
-
-def share_text(heat: np.ndarray) -> str:
-    """Say how unevenly a map is spread: what the highest tenth of it holds."""
-    marked = np.sort(np.clip(heat, 0, None).ravel())[::-1]
+    marked = np.sort(heat.clip(0), axis=None)[::-1]
     tenth = marked[: max(1, round(len(marked) / 10))].sum() / max(marked.sum(), 1e-12)
-    return f"its highest tenth holds {tenth:.0%} of what it marks"
+    alt = (
+        f"{heat_name} on {seconds:g} s of the 12 leads. It is highest in {LEADS[lead]} at "
+        f"{(step + 0.5) * seconds / heat.shape[1]:.2f} s; its highest tenth holds {tenth:.0%} of "
+        "what it marks."
+    )
+    return described(fig, title, alt)

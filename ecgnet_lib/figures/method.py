@@ -5,7 +5,7 @@ Each function returns a Figure whose label is its alternative text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib as mpl
 import numpy as np
@@ -13,29 +13,30 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, FancyArrowPatch
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from ecgnet_lib.datasets.records import LEADS
-from ecgnet_lib.errors import ConfigError, SignalError
+from ecgnet_lib.errors import SignalError
 from ecgnet_lib.figures.style import (
     BLUE,
     GREY,
     HEAT,
     INK,
     VERMILION,
-    WIDTH_IN,
     described,
+    subplots,
     titled,
 )
 
-# Direction in which each limb lead looks, degrees clockwise from the patient's left; aVR is drawn
-# as -aVR, its opposite, which closes the gap between I and II (Cabrera's order).
+# Direction from which each limb lead views the heart, degrees clockwise from the patient's left;
+# aVR is drawn as -aVR, its opposite, which closes the gap between I and II (Cabrera's order).
 CABRERA_DEG = {"aVL": -30, "I": 0, "aVR": 30, "II": 60, "aVF": 90, "III": 120}
 # Where the chest electrodes sit, seen from the front: the patient's left is on our right. V1, V2
 # beside the breastbone, V4 below the middle of the collarbone, V5 and V6 level with V4 towards the
 # armpit (Kligfield et al. 2007).
 CHEST = {"V1": (-0.24, 0.2), "V2": (0.12, 0.2), "V3": (0.34, -0.08), "V4": (0.56, -0.36),
          "V5": (0.86, -0.36), "V6": (1.14, -0.36)}  # fmt: skip
+ARROWS = 32  # of an attention that are drawn
 RING = 1.85  # radius of the circle of limb leads; the heart, at its centre, is the origin
 PLACES = CHEST | {
     lead: (RING * np.cos(np.radians(angle)), -RING * np.sin(np.radians(angle)))
@@ -55,17 +56,11 @@ def rounded(corners: np.ndarray) -> np.ndarray:
     return corners
 
 
-def plain(value: float, _position: int) -> str:
-    """Write 10 as 10, not as a power, on a logarithmic axis."""
-    return f"{value:g}"
-
-
 def spectrum(signals: Mapping[str, np.ndarray], fs_hz: float, *, title: str = "") -> Figure:
     """Draw Welch power spectra of signals (T,) in mV by name."""
     from scipy.signal import welch
 
-    fig = Figure(figsize=(WIDTH_IN, 2.9), layout="constrained")
-    ax = fig.subplots()
+    fig, ax = subplots(2.9)
     alt = []
     for name, x in signals.items():
         freqs, power = welch(np.asarray(x, dtype=float), fs_hz, nperseg=min(len(x), int(4 * fs_hz)))
@@ -73,7 +68,7 @@ def spectrum(signals: Mapping[str, np.ndarray], fs_hz: float, *, title: str = ""
         half = freqs[1:][np.searchsorted(np.cumsum(power[1:]), power[1:].sum() / 2)]
         alt.append(f"{name}: half of the power lies below {half:.1f} Hz")
     ax.set(xlabel="frequency (Hz)", ylabel="power (mV²/Hz)")
-    ax.xaxis.set_major_formatter(FuncFormatter(plain))
+    ax.xaxis.set_major_formatter("{x:g}")  # 10, not a power
     ax.grid(which="major")
     ax.legend()
     return titled(fig, title, f"power spectrum. {'; '.join(alt)}.")
@@ -89,20 +84,15 @@ def scalogram(
 ) -> Figure:
     """Draw wavelet power (S, T) in mV² over frequency (S,) and time (T,), the signal (T,) above.
 
-    Colour shows decibels below the maximum. Raises SignalError when the shapes do not fit.
+    Colour shows decibels below the maximum.
     """
-    power, freqs_hz, times_s = (np.asarray(a, dtype=float) for a in (power, freqs_hz, times_s))
-    if power.shape != (len(freqs_hz), len(times_s)):
-        shape = (len(freqs_hz), len(times_s))
-        raise SignalError("the scalogram cannot be drawn", expected=shape, found=power.shape)
-    fig = Figure(figsize=(WIDTH_IN, 3.8), layout="constrained")
-    above, ax = fig.subplots(2, 1, sharex=True, height_ratios=(1, 2.6))
-    above.plot(times_s, np.asarray(signal), color=INK, linewidth=0.9)
+    fig, (above, ax) = subplots(3.8, 2, 1, sharex=True, height_ratios=(1, 2.6))
+    above.plot(times_s, signal, color=INK, linewidth=0.9)
     above.set_ylabel("amplitude (mV)")
     decibel = 10 * np.log10(np.maximum(power / power.max(), 1e-12))
     mesh = ax.pcolormesh(times_s, freqs_hz, decibel, cmap=HEAT, vmin=-40, vmax=0, shading="nearest")
     ax.set(yscale="log", xlabel="time (s)", ylabel="frequency (Hz)")
-    ax.yaxis.set_major_formatter(FuncFormatter(plain))
+    ax.yaxis.set_major_formatter("{x:g}")
     fig.colorbar(mesh, ax=ax, label="power (dB below max.)", pad=0.01)
     row, column = np.unravel_index(power.argmax(), power.shape)
     alt = (
@@ -111,22 +101,6 @@ def scalogram(
         f"{times_s[column]:.2f} s."
     )
     return titled(fig, title, alt)
-
-
-def attention_of(weights: np.ndarray, size: int | None = None) -> np.ndarray:
-    """Return the weights as a square float array, NaN-free; raise SignalError otherwise."""
-    array = np.asarray(weights, dtype=float)
-    if array.ndim != 2 or array.shape[0] != array.shape[1] or len(array) != (size or len(array)):
-        square = (size or "P", size or "P")
-        raise SignalError("the attention cannot be drawn", expected=square, found=array.shape)
-    return array
-
-
-def strongest(weights: np.ndarray, leads: Sequence[str]) -> str:
-    """Say which lead attends most to which other lead."""
-    others = np.where(np.eye(len(weights), dtype=bool), -np.inf, weights)
-    to, source = np.unravel_index(others.argmax(), others.shape)
-    return f"{leads[to]} attends most to {leads[source]} (weight {others[to, source]:.2f})"
 
 
 def torso(ax: Axes) -> None:
@@ -149,39 +123,37 @@ def torso(ax: Axes) -> None:
         ax.text(x, 1.52, side, fontsize=7.5, color=GREY, ha="center", style="italic")
 
 
-def lead_graph(
-    weights: np.ndarray, leads: Sequence[str] = LEADS, *, title: str = "", keep: int = 32
-) -> Figure:
+def lead_graph(weights: np.ndarray, *, title: str = "") -> Figure:
     """Draw which lead attends to which, on a torso seen from the front.
 
-    weights: (12, 12) attention, row = target, column = source; the `keep` strongest arrows run
-    from source to target. A graph of zeros and ones is drawn whole, as plain lines. Limb leads
-    stand at the end of the direction in which they look, in Cabrera's order (aVR as -aVR), chest
-    leads where their electrodes are.
+    weights: (12, 12) attention, row = target, column = source; the ARROWS strongest run from source
+    to target. A graph of zeros and ones is drawn whole, as plain lines. Limb leads stand where they
+    view the heart from, in Cabrera's order (aVR as -aVR), chest leads where their electrodes are.
+    Raises SignalError for another shape.
     """
-    weights = attention_of(weights, len(leads))
-    boolean = np.isin(weights, (0.0, 1.0)).all()
-    if unknown := [lead for lead in leads if lead not in PLACES]:
-        raise ConfigError("a lead has no place on the body", expected=LEADS, found=unknown)
+    if np.shape(weights) != (12, 12):
+        raise SignalError("not a graph of leads", expected=(12, 12), found=np.shape(weights))
+    boolean = np.isin(weights, (0, 1)).all()
     fig = Figure(figsize=(5.2 if boolean else 5.9, 5.4))
     ax = fig.add_axes((0.01, 0.01, 0.98 if boolean else 0.84, 0.92))
     ax.set(xlim=(-1.9, 2.3), ylim=(-2.2, 2.02), aspect="equal")
     ax.set_title(title)
     ax.axis("off")
     torso(ax)
-    others = np.where(np.eye(len(weights), dtype=bool), 0.0, weights)
+    others = np.where(np.eye(12), 0.0, weights)
     if boolean:
-        others, keep = np.triu(others), others.size
-    order = [k for k in np.argsort(others, axis=None)[::-1][:keep] if others.flat[k] > 0]
+        others = np.triu(others)
+    order = [k for k in np.argsort(others, axis=None)[::-1] if others.flat[k] > 0]
+    order = order if boolean else order[:ARROWS]
     norm, colours = mpl.colors.Normalize(0, max(others.max(), 1e-9)), mpl.colormaps[HEAT + "_r"]
     for k in reversed(order):
-        to, source = np.unravel_index(k, weights.shape)
+        to, source = divmod(k, 12)
         share = 0.4 if boolean else norm(others[to, source])
         look = {"connectionstyle": "arc3,rad=0.16", "linewidth": 0.5 + 2.6 * share, "zorder": 3}
         look |= {"arrowstyle": "-" if boolean else "-|>", "shrinkA": 9, "shrinkB": 10}
         look |= {"color": "#505050" if boolean else colours(share), "mutation_scale": 9}
-        ax.add_patch(FancyArrowPatch(PLACES[leads[source]], PLACES[leads[to]], **look))
-    for lead in leads:
+        ax.add_patch(FancyArrowPatch(PLACES[LEADS[source]], PLACES[LEADS[to]], **look))
+    for lead in LEADS:
         edge = VERMILION if lead in CHEST else BLUE
         ax.scatter(*PLACES[lead], s=360, color="white", edgecolor=edge, linewidth=1.5, zorder=4)
         look = {"fontsize": 6.4, "weight": "bold", "ha": "center", "va": "center", "zorder": 5}
@@ -190,16 +162,18 @@ def lead_graph(
     if not boolean:
         bar = fig.add_axes((0.87, 0.2, 0.025, 0.55))
         fig.colorbar(mpl.cm.ScalarMappable(norm, colours), bar, label="attention weight (0 to 1)")
-        alt = f"the {len(order)} strongest arrows are drawn. {strongest(weights, leads)}."
-    what = f"graph of {len(leads)} leads on a torso, limb leads on a circle around it; "
+        to, source = divmod(order[0], 12)
+        alt = (
+            f"the {len(order)} strongest arrows are drawn. {LEADS[to]} attends most to "
+            f"{LEADS[source]} (weight {others[to, source]:.2f})."
+        )
+    what = "graph of 12 leads on a torso, limb leads on a circle around it; "
     return described(fig, title, what + alt)
 
 
 def token_attention(weights: np.ndarray, window_s: float, *, title: str = "") -> Figure:
     """Draw attention between tokens (P, P) that divide a window of seconds, row = query."""
-    weights = attention_of(weights)
-    fig = Figure(figsize=(5.0, 4.2), layout="constrained")
-    ax = fig.subplots()
+    fig, ax = subplots(4.2, width_in=5.0)
     image = ax.imshow(weights, cmap=HEAT, extent=(0, window_s, window_s, 0), vmin=0)
     ax.set(xlabel="time of the key (s)", ylabel="time of the query (s)")
     fig.colorbar(image, ax=ax, label="attention weight (0 to 1)")
@@ -209,37 +183,27 @@ def token_attention(weights: np.ndarray, window_s: float, *, title: str = "") ->
     return titled(fig, title, what + f"A token attends {reach:.2f} s away on average.")
 
 
-def training_curves(history: pd.DataFrame, *, title: str = "", kept: int | None = None) -> Figure:
-    """Draw losses and validation scores over epochs.
+def training_curves(history: pd.DataFrame, kept: int, *, title: str = "") -> Figure:
+    """Draw the losses and the validation AUC of `training.fit` over epochs.
 
-    history: one row per epoch, with a column `epoch` or epochs as index. Columns whose name ends
-    in "loss" go to the left panel, those that begin with "val_" and are no loss to the right one
-    as scores in [0, 1]; other columns are left out. kept: the epoch that was kept, marked.
+    history: one row an epoch, of which the columns epoch, loss, val_loss and val_auc are drawn.
+    kept: the epoch that was kept, marked.
     """
-    table = history.set_index("epoch") if "epoch" in history else history
-    losses = [name for name in table if name.endswith("loss")]
-    scores = [name for name in table if name.startswith("val_") and name not in losses]
-    if not losses or not len(table):
-        need = "a column ending in 'loss'"
-        raise ConfigError("the history has no loss", expected=need, found=list(history))
-    fig = Figure(figsize=(WIDTH_IN, 2.7), layout="constrained")
-    panels = [("loss (nats)", losses)] + ([("validation score (0 to 1)", scores)] if scores else [])
-    axes = fig.subplots(1, len(panels), squeeze=False)[0]
-    for ax, (ylabel, names) in zip(axes, panels, strict=True):
-        draw_curves(ax, table[names], kept)
-        ax.set(xlabel="epoch (passes over the training set)", ylabel=ylabel)
-    values = [(name.replace("_", " "), table[name]) for name in (*losses, *scores)]
-    alt = [f"{name} from {x.iloc[0]:.3f} to {x.iloc[-1]:.3f}" for name, x in values[: len(losses)]]
-    alt += [f"{name} at best {x.max():.3f}" for name, x in values[len(losses) :]]
-    return titled(fig, title, f"training over {len(table)} epochs. {'; '.join(alt)}.")
-
-
-def draw_curves(ax: Axes, table: pd.DataFrame, kept: int | None) -> None:
-    """Draw each column over the epochs, and a line at the epoch that was kept."""
-    for name in table:
-        ax.plot(table.index, table[name], marker="o", markersize=3, label=name.replace("_", " "))
-    if kept is not None:
+    fig, axes = subplots(2.7, 1, 2)
+    panels = {"loss (nats)": ["loss", "val_loss"], "validation score (0 to 1)": ["val_auc"]}
+    for ax, (ylabel, names) in zip(axes, panels.items(), strict=True):
+        look = {"marker": "o", "markersize": 3}
+        for name in names:
+            ax.plot(history["epoch"], history[name], label=name.replace("_", " "), **look)
         ax.axvline(kept, color=GREY, linestyle="--", linewidth=1, label="epoch kept")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.grid(axis="y")
-    ax.legend()
+        ax.set(xlabel="epoch (passes over the training set)", ylabel=ylabel)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.grid(axis="y")
+        ax.legend()
+    first, last = history.iloc[0], history.iloc[-1]
+    alt = (
+        f"training over {len(history)} epochs. loss from {first.loss:.3f} to {last.loss:.3f}; val "
+        f"loss from {first.val_loss:.3f} to {last.val_loss:.3f}; val auc at best "
+        f"{history.val_auc.max():.3f}."
+    )
+    return titled(fig, title, alt)

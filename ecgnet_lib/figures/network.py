@@ -19,10 +19,9 @@ from ecgnet_lib.figures.ecg import (
     PAPER,
     calibrate,
     checked,
-    draw_all,
+    draw_trace,
     label_lead,
     paper,
-    whole_seconds,
 )
 from ecgnet_lib.figures.style import (
     BLUE,
@@ -35,6 +34,8 @@ from ecgnet_lib.figures.style import (
     described,
     titled,
 )
+
+ARCS = 8  # of a token's attention that are drawn
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def journey(stages: Sequence[Stage], *, title: str = "") -> Figure:
         ends = (0.5, 0), (0.5, 1), "axes fraction", "axes fraction"
         fig.add_artist(ConnectionPatch(*ends, axesA=upper, axesB=lower, **look))
     words = (f"{stage.name} {shape_of(stage)}: {' '.join(stage.note.split())}." for stage in stages)
-    alt = f"a recording on its way through the network. {' Then '.join(words)}"
+    alt = f"a recording through the network, block by block. {' Then '.join(words)}"
     fig.suptitle(title, x=0.01, y=1 - 0.1 / tall, ha="left", va="top")
     return described(fig, title, alt)
 
@@ -98,11 +99,9 @@ def draw_stage(ax: Axes, stage: Stage) -> None:
     values = np.asarray(stage.values, dtype=float)
     bars = not isinstance(stage.rows, str)
     if values.ndim != 2 - bars or (bars and len(stage.rows) != len(values)):
-        raise SignalError(
-            "the stage cannot be drawn",
-            expected="(R, N), or (R,) and R names",
-            found=f"{values.shape} as {stage.rows!r}",
-        )
+        found = f"{values.shape} as {stage.rows!r}"
+        expected = "(R, N), or (R,) and R names"
+        raise SignalError("the stage cannot be drawn", expected=expected, found=found)
     if bars:
         drawn = ax.bar(stage.rows, values, color=[VERMILION, *[BLUE] * (len(values) - 1)])
         ax.bar_label(drawn, fmt="{:.2f}", fontsize=7.5, padding=1)
@@ -137,11 +136,9 @@ def gates(
     Features are sorted by their gate, the most open on top. Raises SignalError when the shapes do
     not fit.
     """
-    features, channel, temporal, gated = (
-        np.asarray(a, dtype=float) for a in (features, channel, temporal, gated)
-    )
+    features, channel, temporal, gated = map(np.asarray, (features, channel, temporal, gated))
     shape = (len(channel), len(temporal))
-    if features.shape != gated.shape or features.shape != shape:
+    if not features.shape == gated.shape == shape:
         raise SignalError("the gates do not fit", expected=shape, found=features.shape)
     order = np.argsort(-channel)
     fig = Figure(figsize=(WIDTH_IN, 3.1), layout="constrained")
@@ -170,38 +167,36 @@ def gates(
 
 
 def one_lead(
-    signal: np.ndarray, fs_hz: float, lead: str, y: tuple[float, float], title: str
+    signal: np.ndarray, fs_hz: float, y: tuple[float, float], title: str
 ) -> tuple[Figure, Axes]:
-    """Draw one lead (1, T) in mV on ECG paper over the heights `y` in mV."""
-    seconds = signal.shape[1] / fs_hz
-    fig, ax = paper((-0.4, np.ceil(seconds * 5) / 5 + 0.2), y, title)
+    """Draw lead II (1, T) in mV on ECG paper over the heights `y` in mV."""
+    fig, ax = paper(signal.shape[1] / fs_hz, y, title)
     calibrate(ax, -0.34, 0.0)
-    label_lead(ax, -0.32, -0.38, lead)
-    draw_all(ax, {lead: signal}, 0, 0.0, fs_hz, (0.0, seconds))
-    ax.xaxis.set_major_formatter(whole_seconds(seconds))
+    label_lead(ax, -0.32, -0.38, "II")
+    draw_trace(ax, signal[0], fs_hz, 0.0)
     return fig, ax
 
 
 def patches(
-    signal: np.ndarray, fs_hz: float, patch: int, stride: int, lead: str = "II", *, title: str = ""
+    signal: np.ndarray, fs_hz: float, patch: int, stride: int, *, title: str = ""
 ) -> Figure:
-    """Draw a lead (T,) in mV and, below it, one bar for the samples that each token sees.
+    """Draw lead II (T,) in mV and, below it, one bar for the samples that each token sees.
 
     patch, stride: in samples; bars lie on as many lines as keep them apart. Patches overlap the
     ends of the crop as those of the stem do, which repeats the first and the last sample there.
     """
-    signal = checked(signal, [lead])
+    signal = checked(signal, ["II"])
     seconds, count, lines = signal.shape[1] / fs_hz, signal.shape[1] // stride, -(-patch // stride)
     low = float(np.floor(2 * signal.min()) / 2)
     y = (low - 0.25 - 0.16 * lines, max(signal.max(), 1) + 0.4)
-    fig, ax = one_lead(signal, fs_hz, lead, y, title)
+    fig, ax = one_lead(signal, fs_hz, y, title)
     for k in range(count):
         begin = (k * stride - (patch - stride) / 2) / fs_hz
         start, stop = max(0.0, begin), min(seconds, begin + patch / fs_hz)
         corner, colour = (start + 0.006, low - 0.2 - 0.16 * (k % lines)), (BLUE, ORANGE, GREY)
         bar = Rectangle(corner, stop - start - 0.012, 0.1, linewidth=0, color=colour[k % lines % 3])
         ax.add_patch(bar)
-    what = f"{seconds:g} s of lead {lead} cut into {count} patches of {1000 * patch / fs_hz:.0f} ms"
+    what = f"{seconds:g} s of lead II cut into {count} patches of {1000 * patch / fs_hz:.0f} ms"
     return described(fig, title, f"{what}, one every {1000 * stride / fs_hz:.0f} ms.")
 
 
@@ -210,32 +205,27 @@ def token_attention_arcs(
     fs_hz: float,
     attention: np.ndarray,
     token: int,
-    lead: str = "II",
     *,
     title: str = "",
-    keep: int = 8,
 ) -> Figure:
-    """Draw on a lead (T,) in mV to which moments one token attends: an arc to each of the `keep`
+    """Draw on lead II (T,) in mV to which moments one token attends: an arc to each of the ARCS
     with the largest weights, the thicker the larger the weight.
 
     attention: (P, P), row = query, P equal steps over the crop; token: the query. Raises
     SignalError when the attention has no such row.
     """
-    signal, attention = checked(signal, [lead]), np.asarray(attention, dtype=float)
+    signal, attention = checked(signal, ["II"]), np.asarray(attention, dtype=float)
     if attention.ndim != 2 or not 0 <= token < len(attention):
-        found = f"{token} of {attention.shape}"
-        raise SignalError(
-            "the attention has no such token", expected="a row of (P, P)", found=found
-        )
+        raise SignalError(f"no token {token}", expected="a row of (P, P)", found=attention.shape)
     seconds, shares = signal.shape[1] / fs_hz, attention[token]
     half = seconds / len(shares) / 2
     at = (2 * np.arange(len(shares)) + 1) * half
     base = max(float(signal.max()), 0.5) + 0.3
     heights = 0.35 + 0.9 * np.abs(at - at[token]) / seconds  # of the arcs, mV
     y = np.floor(2 * signal.min() - 0.5) / 2, np.ceil(2 * (base + heights.max() + 0.2)) / 2
-    fig, ax = one_lead(signal, fs_hz, lead, y, title)
+    fig, ax = one_lead(signal, fs_hz, y, title)
     ax.axvspan(at[token] - half, at[token] + half, color=VERMILION, alpha=0.3, linewidth=0)
-    best = [k for k in np.argsort(-shares)[:keep] if k != token]
+    best = [k for k in np.argsort(-shares)[:ARCS] if k != token]
     for k in best:
         size = abs(at[k] - at[token]), 2 * heights[k]
         look = {"color": BLUE, "linewidth": 0.6 + 5 * shares[k] / shares.max(), "alpha": 0.75}
@@ -246,5 +236,5 @@ def token_attention_arcs(
     ax.text(at[best[0]], base - 0.08, f"{shares[best[0]]:.0%}", **look)
     ax.plot(at[token], base, "v", color=VERMILION, markersize=7, zorder=6)
     targets = ", ".join(f"{at[k]:.2f} s ({shares[k]:.0%})" for k in best)
-    what = f"the moment at {at[token]:.2f} s of lead {lead} attends most to {targets}; "
+    what = f"the moment at {at[token]:.2f} s of lead II attends most to {targets}; "
     return described(fig, title, f"{what}an equal share would be {1 / len(shares):.0%}.")

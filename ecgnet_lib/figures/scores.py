@@ -28,6 +28,7 @@ from ecgnet_lib.figures.style import (
     PURPLE,
     VERMILION,
     WIDTH_IN,
+    subplots,
     titled,
 )
 
@@ -47,7 +48,7 @@ METRIC_NAMES = {"auc": "AUC (0 to 1)", "f1": "F1 (0 to 1)"}
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
 SOUND, LEAKY = "#eef4f9", "#fbf1ea"  # the ground behind protocols without and with a leak
 
-# The cover: F1 in the paper's abstract, and how the protocols of the leakage lab are called there.
+# The cover: F1 in the paper's abstract, and short names of the protocols of the leakage lab.
 REPORTED_F1 = {"abnormal": 0.99, "CD": 0.99, "HYP": 0.99, "ARR": 0.989}
 DECISIONS = {
     "abnormal": "normal or\nabnormal",
@@ -57,9 +58,9 @@ DECISIONS = {
 }
 COVER_PROTOCOLS = {
     "patient": "patient-\ndisjoint",
-    "record": "recordings\nmixed",
-    "windows": "windows\nmixed",
-    "overlapping windows": "overlapping\nwindows mixed",
+    "record": "split by\nrecording",
+    "windows": "split by\nwindow",
+    "overlapping windows": "overlapping\nwindows",
 }
 
 
@@ -72,26 +73,25 @@ def class_counts(table: pd.DataFrame, *, title: str = "") -> Figure:
     counts = table.groupby("source")[list(CLASSES)].sum().astype(int)
     counts = counts.loc[counts.sum(axis=1).sort_values(ascending=False).index]
     tall = counts.reset_index().melt("source", var_name="class", value_name="recordings")
-    size = (WIDTH_IN, 1.0 + 0.176 * len(CLASSES) * (1 + len(counts)))
-    fig = Figure(figsize=size, layout="constrained")
-    colours = sns.color_palette(PALETTE, len(counts))
-    look = {"hue": "source", "palette": colours, "saturation": 1}
-    ax = sns.barplot(tall, y="class", x="recordings", ax=fig.subplots(), **look)
-    for bars in ax.containers:
-        ax.bar_label(bars, fontsize=8, padding=2)
+    fig, ax = subplots(1.0 + 0.176 * len(CLASSES) * (1 + len(counts)))
+    look = {"palette": sns.color_palette(PALETTE, len(counts)), "saturation": 1}
+    sns.barplot(tall, y="class", x="recordings", hue="source", ax=ax, **look)
+    for of_source in ax.containers:
+        ax.bar_label(of_source, fontsize=8, padding=2)
     ax.set(xlabel="recordings (count)", ylabel="class")
     ax.margins(x=0.1)
     ax.legend(title=None, loc="lower right")
     ax.tick_params(axis="y", length=0)
-    rows = (", ".join(f"{name} {n:,}" for name, n in row.items()) for _, row in counts.iterrows())
-    alt = "; ".join(f"{source}: {row}" for source, row in zip(counts.index, rows, strict=True))
+    alt = "; ".join(
+        f"{source}: {', '.join(f'{name} {n:,}' for name, n in row.items())}"
+        for source, row in counts.iterrows()
+    )
     return titled(fig, title, f"bars of recordings per class. {alt}.")
 
 
 def bars(values: Mapping[str, float], xlabel: str, *, form: str = ".2f", title: str = "") -> Figure:
     """Draw a number for each name as horizontal bars, the number beside its bar."""
-    fig = Figure(figsize=(WIDTH_IN, 0.7 + 0.28 * len(values)), layout="constrained")
-    ax = fig.subplots()
+    fig, ax = subplots(0.7 + 0.28 * len(values))
     numbers = [format(value, form) for value in values.values()]
     ax.bar_label(ax.barh(list(values), list(values.values())), numbers, fontsize=8, padding=2)
     ax.set_xlabel(xlabel)
@@ -142,8 +142,8 @@ def whiskers(
 
     table: columns `value`, `low`, `high` under these names, or m, m_low, m_high of each metric in
     `value`, a panel a metric. The index, or its levels and columns called `row`, `kind` (told apart
-    by colour and mark) and `panel`, say whose they are. A value that is NaN or whose `estimable` is
-    False is called "not estimable". n: the column of a number that stands behind each name.
+    by colour and mark) and `panel`, name each value. A value that is NaN or whose `estimable` is
+    False is called "not estimable". n: the column of a number that is written after each name.
 
     xlabel: one label for all panels, whose names then stand above them. looks: by kind or, without
     kinds, by row. lines: where dashed vertical lines stand, in all panels or by panel; line_name:
@@ -154,8 +154,9 @@ def whiskers(
     looks = looks or dict(zip(kinds, LOOKS, strict=False))
     lines = lines if isinstance(lines, Mapping) else dict.fromkeys(panels, lines)
     height = 1.2 + 0.3 * bool(line_name or len(kinds) > 1) + (0.27 + 0.03 * len(kinds)) * len(rows)
-    fig = Figure(figsize=size_in or (WIDTH_IN, height), layout="constrained")
-    axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    width, height = size_in or (WIDTH_IN, height)
+    fig, axes = subplots(height, 1, len(panels), width_in=width, sharey=True, squeeze=False)
+    axes = axes[0]
     alt: dict[str, list[str]] = {row: [] for row in rows}
     handles = {}
     for row, kind, panel, x, low, high in dots.itertuples(index=False):
@@ -183,7 +184,6 @@ def whiskers(
             ax.axhspan(y - 0.5, y + 0.5, color=ground, linewidth=0, zorder=0)
         ax.set(**{"title" if xlabel else "xlabel": panel}, xlim=xlim)
         ax.grid(axis="x")
-        ax.set_axisbelow(True)
         ax.tick_params(axis="y", length=0)
         ax.locator_params(axis="x", nbins=4 if len(panels) > 1 else 6)
     axes[0].set(yticks=range(len(rows)), yticklabels=rows, ylabel=ylabel)
@@ -210,7 +210,8 @@ def compared(rows: Mapping[str, dict], against: str, *, title: str = "") -> Figu
     rows: name -> {"macro_auc": {value, low, high}, "difference_to_<against>": the same}, as
     `experiments` stores them; intervals are 95 % paired bootstraps over patients.
     """
-    beside = f"difference to {against}"
+    whose = "the full network" if against == "full" else f'"{against}"'
+    beside = f"macro AUC minus\nthat of {whose}"
     panels = {"macro_auc": "macro AUC (0 to 1)", f"difference_to_{against}": beside}
     dots = [
         {"row": name, "panel": panel} | row[key]
@@ -260,7 +261,7 @@ def cover_rebuilt(comparison: Mapping) -> Figure:
 
 
 def cover_leakage(leakage: Mapping) -> Figure:
-    """Draw the F1 for abnormal by what of a test patient may stand in the training set."""
+    """Draw the F1 for abnormal by protocol of the leakage lab."""
     protocols = {row: leakage["protocols"][name] for name, row in COVER_PROTOCOLS.items()}
     rows = {
         (kind, row): protocol["methods"][method]["metrics"]["abnormal"]
@@ -269,7 +270,7 @@ def cover_leakage(leakage: Mapping) -> Figure:
     }
     table = pd.DataFrame(rows).T.rename_axis(["kind", "row"])
     sound = [row for row, protocol in protocols.items() if protocol["sound"]]
-    what = "F1 for normal or abnormal on one small data set, by what is kept apart"
+    what = "F1 for normal or abnormal on one small data set, by the unit of the split"
     text = {"title": "How 99 % can be reached", "what": what, "line_name": "abstract"}
     return cover(table, sound=sound, lines=[REPORTED_F1["abnormal"]], **text)
 
@@ -284,28 +285,19 @@ def cover(table: pd.DataFrame, **more) -> Figure:
 def confusion_matrix(counts: np.ndarray, names: Sequence[str], *, title: str = "") -> Figure:
     """Draw a confusion matrix (K, K) of counts, row = truth, column = prediction.
 
-    Colour is the share of the row, so that rare classes show. Raises SignalError for a bad shape.
+    Colour is the share of the row, so that rare classes show.
     """
-    counts = np.asarray(counts)
-    if counts.shape != (len(names), len(names)):
-        raise SignalError(
-            "the confusion matrix cannot be drawn",
-            expected=(len(names), len(names)),
-            found=counts.shape,
-        )
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    cells = np.array([f"{n:,}\n{s:.0%}" for n, s in zip(counts.flat, share.flat, strict=True)])
+    counts = pd.DataFrame(counts, names, names)
+    share = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
+    cells = counts.map("{:,}".format) + "\n" + share.map("{:.0%}".format)
     side = 1.6 + 0.72 * len(names)
-    fig = Figure(figsize=(min(side + 0.7, WIDTH_IN), min(side, 5.4)), layout="constrained")
+    fig, ax = subplots(min(side, 5.4), width_in=min(side + 0.7, WIDTH_IN))
     look = {"cmap": HEAT, "vmin": 0, "vmax": 1, "square": True, "annot_kws": {"fontsize": 8.5}}
-    bar = {"label": "share of the row (0 to 1)"}
-    ticks = {"xticklabels": names, "yticklabels": names}
-    text = {"annot": cells.reshape(counts.shape), "fmt": ""}
-    ax = sns.heatmap(share, ax=fig.subplots(), cbar_kws=bar, **text, **ticks, **look)
+    look["cbar_kws"] = {"label": "share of the row (0 to 1)"}
+    sns.heatmap(share, ax=ax, annot=cells, fmt="", **look)
     ax.set(xlabel="predicted class", ylabel="true class")
     ax.tick_params(axis="y", rotation=0)
-    totals = zip(names, counts.diagonal(), counts.sum(axis=1), strict=True)
-    right = ", ".join(f"{name} {n:,} of {total:,}" for name, n, total in totals)
+    right = ", ".join(f"{k} {row[k]:,} of {row.sum():,}" for k, row in counts.iterrows())
     return titled(fig, title, f"confusion matrix. Right predictions: {right}.")
 
 
@@ -317,8 +309,7 @@ def ranking_curves(truth: pd.DataFrame, scores: pd.DataFrame, *, title: str = ""
     """
     from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay
 
-    fig = Figure(figsize=(WIDTH_IN, 3.6), layout="constrained")
-    roc, pr = fig.subplots(1, 2)
+    fig, (roc, pr) = subplots(3.6, 1, 2)
     alt = []
     for k, name in enumerate(truth):
         known, dash = truth[name].notna(), DASHES[k % len(DASHES)]
@@ -348,18 +339,14 @@ def reliability(
     unless every probability lies in [0, 1].
     """
     y, p = np.asarray(truth, dtype=float), np.asarray(probability, dtype=float)
-    if y.shape != p.shape or not len(p) or not ((p >= 0) & (p <= 1)).all():
-        raise SignalError(
-            "the probabilities cannot be drawn",
-            expected="one value in [0, 1] per truth",
-            found=f"{p.shape} for {y.shape}",
-        )
+    if not ((p >= 0) & (p <= 1)).all():
+        raise SignalError("a probability is not in [0, 1]", found=f"{p.min():g} to {p.max():g}")
     bin_of = np.minimum((p * bins).astype(int), bins - 1)
     by_bin = pd.DataFrame({"y": y, "p": p}).groupby(bin_of)
     n, observed, mean = by_bin.size(), by_bin["y"].mean(), by_bin["p"].mean()
     limits = [wilson(round(k), m) for k, m in zip(by_bin["y"].sum(), n, strict=True)]
-    fig = Figure(figsize=(4.6, 4.4), layout="constrained")
-    ax, below = fig.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
+    ratios = {"sharex": True, "height_ratios": (3.4, 1)}
+    fig, (ax, below) = subplots(4.4, 2, 1, width_in=4.6, **ratios)
     ax.plot([0, 1], [0, 1], color="#a0a0a0", linewidth=1, label="perfect calibration")
     ax.vlines(mean, *np.transpose(limits), color=BLUE, linewidth=1.6)
     ax.plot(mean, observed, "o-", color=BLUE, label="observed, with 95 % interval")
@@ -381,18 +368,18 @@ def calibration_errors(table: pd.DataFrame, *, title: str = "") -> Figure:
 
     table: index label; columns before, after, floor_high (97.5 % point of `risk.noise_floor`).
     """
-    fig = Figure(figsize=(WIDTH_IN, 1.1 + 0.32 * len(table)), layout="constrained")
-    ax, rows = fig.subplots(), np.arange(len(table))
-    ax.barh(rows, table["floor_high"], height=0.7, color="#d9d9d9", label="noise floor (97.5 %)")
+    fig, ax = subplots(1.1 + 0.32 * len(table))
+    rows = range(len(table))
+    ax.barh(rows, table["floor_high"], height=0.7, color="#d9d9d9", label="chance (97.5 %)")
     ax.hlines(rows, table["before"], table["after"], color=GREY, linewidth=1)
-    ax.plot(table["before"], rows, "o", color=VERMILION, markerfacecolor="white", label="before")
-    ax.plot(table["after"], rows, "o", color=BLUE, label="after")
+    look = {"color": VERMILION, "markerfacecolor": "white", "label": "before Platt scaling"}
+    ax.plot(table["before"], rows, "o", **look)
+    ax.plot(table["after"], rows, "o", color=BLUE, label="after Platt scaling")
     ax.set(yticks=rows, yticklabels=table.index, ylim=(len(table) - 0.5, -0.5))
     ax.set(xlabel="expected calibration error (0 to 1)", ylabel="class")
     ax.set_xlim(left=0)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x")
-    ax.set_axisbelow(True)
     ax.legend(loc="best")
     alt = "; ".join(
         f"{row.Index}: {row.before:.3f} before, {row.after:.3f} after, floor {row.floor_high:.3f}"
@@ -406,25 +393,20 @@ def net_benefit(curves: Mapping[str, pd.DataFrame], *, title: str = "") -> Figur
 
     curves: name -> table of `evaluation.decision_curve`, of the same recordings and thresholds.
     """
-    fig = Figure(figsize=(WIDTH_IN, 3.2), layout="constrained")
-    ax = fig.subplots()
+    fig, ax = subplots(3.2)
     for (name, table), (colour, _), dash in zip(curves.items(), LOOKS, DASHES, strict=False):
-        ax.plot(table.index, table["network"], color=colour, linestyle=dash, label=name)
-    t, top = table.index.to_numpy(), table["all"].max()
-    ax.plot(t, table["all"], color=GREY, linewidth=1, label="look at all")
-    ax.plot(t, table["none"], color=INK, linewidth=1, label="look at none")
-    ax.set(xlim=(t[0], t[-1]), ylim=(-0.15 * top, 1.08 * top), ylabel="net benefit (per recording)")
-    ax.set_xlabel("threshold probability of abnormal (0 to 1)")
+        ax.plot(table["network"], color=colour, linestyle=dash, label=name)
+    ax.plot(table["all"], color=GREY, linewidth=1, label="look at all")
+    ax.plot(table["none"], color=INK, linewidth=1, label="look at none")
+    top = table["all"].max()
+    ax.set(xlim=table.index[[0, -1]], ylim=(-0.15 * top, 1.08 * top))
+    ax.set_xlabel("threshold t (0 to 1): look if P(abnormal) ≥ t")
+    ax.set_ylabel("net benefit (per recording)")
     ax.grid()
     ax.legend()
-    better = {
-        name: (table["network"] > table[["all", "none"]].max(axis=1)).mean()
-        for name, table in curves.items()
-    }
-    alt = "; ".join(
-        f"{name}: above looking at all and at none for {share:.0%} of the thresholds"
-        for name, share in better.items()
-    )
+    better = {k: (t["network"] > t[["all", "none"]].max(axis=1)).mean() for k, t in curves.items()}
+    what = "above looking at all and at none for"
+    alt = "; ".join(f"{k}: {what} {share:.0%} of the thresholds" for k, share in better.items())
     return titled(fig, title, f"decision curves. {alt}.")
 
 
@@ -437,12 +419,11 @@ def selective_f1(answered: np.ndarray, f1: np.ndarray, target: float, *, title: 
     grid = np.linspace(0.05, 1, 96)
     curves = np.stack([np.interp(grid, a, v) for a, v in zip(answered, f1, strict=True)])
     low, high = pd.DataFrame(curves[1:]).quantile([0.025, 0.975]).to_numpy()  # skips NaN
-    fig = Figure(figsize=(WIDTH_IN, 3.1), layout="constrained")
-    ax = fig.subplots()
+    fig, ax = subplots(3.1)
     ax.fill_between(grid, low, high, color=BLUE, alpha=0.2, linewidth=0, label="95 % interval")
-    ax.plot(grid, curves[0], color=BLUE, label="F1 among the answered")
+    ax.plot(grid, curves[0], color=BLUE, label="F1 of what is answered")
     ax.axhline(target, color=VERMILION, linewidth=1, linestyle="--", label=f"{target:g}")
-    ax.set(xlabel="share answered, the surest first (0 to 1)", ylabel="F1 (0 to 1)")
+    ax.set(xlabel="share answered, the clearest first (0 to 1)", ylabel="F1 (0 to 1)")
     ax.set(xlim=(0, 1.01), ylim=(max(0, np.nanmin(low) - 0.02), 1.005))
     ax.grid()
     ax.legend(loc="lower left")
@@ -487,8 +468,7 @@ def cascade_curves(
 
     curves: {map: {part: {"value", "low", "high"}}}, Spearman correlations with the trained map.
     """
-    fig = Figure(figsize=(WIDTH_IN, 3.1), layout="constrained")
-    ax = fig.subplots()
+    fig, ax = subplots(3.1)
     labels = ["trained", *(part.replace("_", "\n") for part in parts)]
     for name, by_part in curves.items():
         (colour, mark), table = MAP_LOOKS[name], pd.DataFrame(by_part)[list(parts)]

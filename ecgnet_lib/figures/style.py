@@ -25,9 +25,8 @@ WIDTH_IN = 7.0  # text column of a page; 1 inch is shown as 100 CSS pixels
 INK, GREY = "#1a1a1a", "#707070"
 
 STYLE = {
-    "figure.facecolor": "white",
-    "axes.facecolor": "white",
     "axes.prop_cycle": mpl.cycler(color=PALETTE),
+    "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": "#808080",
@@ -43,9 +42,14 @@ STYLE = {
     "legend.frameon": False,
     "grid.color": "#e3e3e3",
     "lines.linewidth": 1.4,
-    "lines.solid_joinstyle": "round",
     "font.size": 9,
 }
+
+
+def subplots(height_in: float, *grid: int, width_in: float = WIDTH_IN, **more) -> tuple:
+    """Return a figure that pyplot does not know, as wide as a page's column, and its axes."""
+    fig = Figure(figsize=(width_in, height_in), layout="constrained")
+    return fig, fig.subplots(*grid, **more)
 
 
 def described(fig: Figure, title: str, alt: str) -> Figure:
@@ -74,11 +78,10 @@ class Picture:
         # An <img> of our own, since a notebook's image output has no place for alternative text.
         # "dark-light" tells the theme that the white card needs no dimming in dark mode.
         data = base64.b64encode(self.png).decode()
-        card = "background:#fff;padding:0;border-radius:4px"
-        place = "display:block;margin:auto;max-width:100%;height:auto"
+        card = "background:#fff;border-radius:4px;display:block;margin:auto"
         return (
-            f'<img class="dark-light" style="{card};{place}" width="{self.width_px}" '
-            f'alt="{html.escape(self.alt)}" src="data:image/png;base64,{data}">'
+            f'<img class="dark-light" style="{card};max-width:100%;height:auto" width='
+            f'"{self.width_px}" alt="{html.escape(self.alt)}" src="data:image/png;base64,{data}">'
         )
 
 

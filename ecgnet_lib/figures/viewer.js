@@ -1,5 +1,5 @@
 // An ECG viewer in one canvas: 12 leads or one, two signals over each other, zoom, calipers.
-// `box` holds the parts that figures_viewer.py wrote; `data` names the leads and both signals.
+// `box` holds the parts that viewer.py wrote; `data` names the leads and both signals.
 (box, data) => {
   const canvas = box.querySelector("canvas"), out = box.querySelector("output");
   const part = (name) => box.querySelector(`[data-part="${name}"]`);

@@ -1,4 +1,4 @@
-"""An ECG to look into: lead by lead, larger, with calipers, before and after denoising."""
+"""An interactive ECG: lead by lead, with zoom and calipers, before and after denoising."""
 
 from __future__ import annotations
 

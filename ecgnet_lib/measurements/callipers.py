@@ -1,7 +1,7 @@
 """Textbook criteria, measured from a signal as a reader with callipers would.
 
 Only the onset of each beat is taken as given; intervals and voltages are measured, so that they can
-disagree with what the simulator claims. Criteria as in `simulation.diseases`; leads by name.
+disagree with the truth of the simulator. Criteria as in `simulation.diseases`; leads by name.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def measure_beat(signal: np.ndarray, fs_hz: float, qrs_on_s: np.ndarray) -> Simp
     for lead, x in zip(LEADS, qrs, strict=True):
         top = int(x.argmax())
         m.r[lead] = max(float(x[top]), 0)
-        # Without an R worth the name, all that is negative is Q: a QS complex.
+        # Without a noticeable R, all that is negative is Q: a QS complex.
         whole_qs = m.r[lead] < 0.08
         m.q[lead] = max(-float(x.min() if whole_qs else x[: top + 1].min()), 0)
         m.s[lead] = m.q[lead] if whole_qs else max(-float(x[top:].min()), 0)

@@ -1,7 +1,7 @@
-"""Hand-made features: what a reader with callipers, a clock and a spectrum would write down.
+"""Hand-crafted features: rhythm, intervals, voltages and spectrum of a recording.
 
 Rhythm from the times of the beats, voltages and intervals from the median beat and the textbook
-criteria met (`callipers.py`), power in bands of frequency. No learning here, and no labels.
+criteria met (`callipers.py`), power in bands of frequency. Nothing is learned; no label is used.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def shape(signal: np.ndarray, fs_hz: float, at: np.ndarray) -> dict[str, float]:
     """Describe how alike the beats at samples (K,) of one recording (12, T) are.
 
     `alike`, `least_alike`: mean and smallest correlation of a beat with the median beat. In the
-    190 ms before QRS, where only the atria speak: `p_at` when the median beat strays farthest, in s
+    190 ms before QRS, of atrial activity only: `p_at` when the median beat strays farthest, in s
     before the steepest QRS, `p` how far in mV by lead, `between` the power in mV^2 by lead of what
     it leaves over.
     """

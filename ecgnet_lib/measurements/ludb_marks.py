@@ -1,4 +1,4 @@
-"""QT intervals from LUDB's manual marks: a truth that no statement of PTB-XL gives."""
+"""QT intervals from LUDB's manual marks: a truth that the statements of PTB-XL do not hold."""
 
 from __future__ import annotations
 

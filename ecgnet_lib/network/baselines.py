@@ -17,8 +17,7 @@ from torch import Tensor, nn
 
 from ecgnet_lib.datasets.labels import DISEASES
 from ecgnet_lib.datasets.records import LEADS
-from ecgnet_lib.errors import SignalError
-from ecgnet_lib.network.ecgnet import OneStageConfig
+from ecgnet_lib.network.ecgnet import OneStageConfig, check_signal
 
 SHORTEST = 137  # samples; with fewer the unpadded layers of CNN-LSTM leave nothing
 
@@ -36,11 +35,7 @@ class Baseline(nn.Module):
         x: (B, 12, T) mV at `config.fs_hz`. present: (B, 12) bool. Raises SignalError for a shape
         that does not fit.
         """
-        if x.dim() != 3 or x.shape[1] != len(LEADS) or x.shape[2] < SHORTEST:
-            expected = f"(B, {len(LEADS)}, T) with T at least {SHORTEST}"
-            raise SignalError(
-                "the signal does not fit the network", expected=expected, found=tuple(x.shape)
-            )
+        check_signal(x, SHORTEST)
         x = x / self.config.scale_mv
         if present is not None:
             x = x * present.unsqueeze(-1)
@@ -50,11 +45,8 @@ class Baseline(nn.Module):
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
     """A convolution that keeps the length (over the stride), then batch normalisation."""
-    same = (kernel - 1) // 2
-    return [
-        nn.Conv1d(inputs, outputs, kernel, stride, padding=same, bias=False),
-        nn.BatchNorm1d(outputs),
-    ]
+    layer = nn.Conv1d(inputs, outputs, kernel, stride, padding=(kernel - 1) // 2, bias=False)
+    return [layer, nn.BatchNorm1d(outputs)]
 
 
 class Residual(nn.Module):

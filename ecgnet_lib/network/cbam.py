@@ -23,9 +23,7 @@ class ChannelAttention(nn.Module):
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
         if channels % reduction:
-            raise ConfigError(
-                f"CBAM's reduction of {reduction} must divide its {channels} channels"
-            )
+            raise ConfigError(f"CBAM's reduction {reduction} must divide its {channels} channels")
         self.mlp = nn.Sequential(
             nn.Linear(channels, channels // reduction),
             nn.ReLU(),

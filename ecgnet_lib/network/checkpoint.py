@@ -72,7 +72,7 @@ def load_checkpoint(path: Path = DEFAULT) -> tuple[FoundationalECGNet | RhythmNe
         if about.get("network") == RhythmNet.__name__:
             model = RhythmNet(OneStageConfig(**about["config"]))
         else:
-            model = FoundationalECGNet(ModelConfig.from_dict(about["config"]))
+            model = FoundationalECGNet(ModelConfig(**about["config"]))
         model.load_state_dict(load(weights))
     except (EcgnetError, RuntimeError, SafetensorError, TypeError, KeyError) as error:
         what = "the weights do not fit their configuration"
@@ -87,7 +87,7 @@ def load_networks(path: Path = DEFAULT) -> tuple[FoundationalECGNet, RhythmNet |
     """
     model, about = load_checkpoint(path)
     if isinstance(model, RhythmNet):
-        what = "a rhythm branch alone answers for one class only"
+        what = "a rhythm branch alone predicts one class only"
         raise ConfigError(what, file=path, remedy=f"give its network, such as {DEFAULT.name}")
     if "rhythm_branch" not in about:
         return model, None, about

@@ -7,7 +7,7 @@ Shapes: B recordings, L leads, T samples, C channels a lead, P tokens, E width o
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +25,7 @@ HEADS = ("sigmoid", "softmax", "one-stage")
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything that fixes the network. Switch a block off and you have its ablation."""
+    """Configuration of the network; a block that is switched off gives its ablation."""
 
     fs_hz: int = 100  # samples a second that the network expects
     patch: int = 20  # samples a token sees: 200 ms
@@ -45,7 +45,7 @@ class ModelConfig:
     d_ff: int = 192
     dropout: float = 0.1
     head: str = "sigmoid"  # "sigmoid", "softmax" or "one-stage", see `combine`
-    scale_mv: float = 0.25  # amplitude that the network sees as one
+    scale_mv: float = 0.25  # the signal is divided by this (mV)
 
     def __post_init__(self) -> None:
         for name, choices in {"gat": ("v2", "v1", "none"), "head": HEADS}.items():
@@ -57,22 +57,12 @@ class ModelConfig:
         if self.gat != "none" and self.channels % self.gat_heads:
             raise ConfigError(f"{self.gat_heads} gat_heads must divide {self.channels} channels")
 
-    def to_dict(self) -> dict:
-        """Return plain values for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict) -> ModelConfig:
-        """Rebuild from JSON; an unknown key raises ConfigError."""
-        known = sorted(field.name for field in fields(cls))
-        if unknown := sorted(set(values) - set(known)):
-            raise ConfigError("unknown model configuration", expected=known, found=unknown)
-        return cls(**values)
+    to_dict = asdict  # plain values for JSON
 
 
 @dataclass(frozen=True)
 class OneStageConfig:
-    """What training and prediction must know of a baseline or of the rhythm branch."""
+    """Configuration of a baseline or of the rhythm branch."""
 
     fs_hz: int = 100  # samples a second that the network expects
     head: str = "one-stage"  # see `combine`
@@ -80,9 +70,7 @@ class OneStageConfig:
     # normalisation makes it immaterial for all but CNN-LSTM.
     scale_mv: float = 0.25
 
-    def to_dict(self) -> dict:
-        """Return plain values for JSON."""
-        return asdict(self)
+    to_dict = asdict  # plain values for JSON
 
 
 class Stem(nn.Module):
@@ -137,15 +125,13 @@ class FoundationalECGNet(nn.Module):
         if config.gat != "none":
             layer = {"v1": GAT, "v2": GATv2}[config.gat]
             self.lead_code = nn.Parameter(0.02 * torch.randn(leads, c))
-            self.gat = layer(
-                c, c // config.gat_heads, config.gat_heads, lead_graph(LEADS, config.graph)
-            )
+            graph, heads = lead_graph(LEADS, config.graph), config.gat_heads
+            self.gat = layer(c, c // heads, heads, graph)
         self.embed = nn.Linear(leads * c, config.width)
         self.tst = None
         if config.tst:
-            self.tst = TST(
-                config.width, config.tst_heads, config.tst_layers, config.d_ff, config.dropout
-            )
+            sizes = config.width, config.tst_heads, config.tst_layers, config.d_ff
+            self.tst = TST(*sizes, config.dropout)
         self.trunk = nn.Sequential(
             nn.Linear(2 * config.width, config.width), nn.GELU(), nn.Dropout(config.dropout)
         )
@@ -162,18 +148,15 @@ class FoundationalECGNet(nn.Module):
         (B, L, C), "temporal" (B, L, P), "leads" (B, S, H, L, L) for S graphs, "tokens"
         (B, layers, H, P, P). Raises SignalError for a shape that does not fit.
         """
-        self.check(x)
+        check_signal(x, self.config.patch, self.config.stride)
         batch, leads, _ = x.shape
         maps: dict[str, Tensor] = {}
 
         h = self.stem(x.flatten(0, 1) / self.config.scale_mv).transpose(1, 2)  # (B*L, C, P)
         if self.cbam is not None:
-            if return_maps:
-                h, channel, temporal = self.cbam(h, return_maps=True)
-                maps["channel"] = channel.view(batch, leads, -1)
-                maps["temporal"] = temporal.view(batch, leads, -1)
-            else:
-                h = self.cbam(h)
+            h, channel, temporal = self.cbam(h, return_maps=True)
+            maps["channel"] = channel.view(batch, leads, -1)
+            maps["temporal"] = temporal.view(batch, leads, -1)
         h = h.transpose(1, 2).unflatten(0, (batch, leads))  # (B, L, P, C)
 
         if self.gat is not None:
@@ -182,12 +165,11 @@ class FoundationalECGNet(nn.Module):
             h = h * present[..., None, None]
 
         tokens = self.embed(h.transpose(1, 2).flatten(2))  # (B, P, E)
-        if self.tst is not None:
-            if return_maps:
-                tokens, layer_maps = self.tst(tokens, return_attention=True)
-                maps["tokens"] = torch.stack(layer_maps, dim=1)
-            else:
-                tokens = self.tst(tokens)
+        if self.tst is not None and return_maps:
+            tokens, layer_maps = self.tst(tokens, return_attention=True)
+            maps["tokens"] = torch.stack(layer_maps, dim=1)
+        elif self.tst is not None:
+            tokens = self.tst(tokens)
 
         pooled = torch.cat([tokens.mean(1), tokens.amax(1)], dim=1)  # (B, 2E)
         z = self.trunk(pooled)
@@ -221,16 +203,14 @@ class FoundationalECGNet(nn.Module):
         message = F.elu(out).transpose(1, 2).unsqueeze(3)  # (B, L, S, 1, C)
         return (h + message).flatten(2, 3)[:, :, :tokens]
 
-    def check(self, x: Tensor) -> None:
-        """Raise SignalError unless x is (B, 12, T) with T a multiple of the stride."""
-        patch, stride = self.config.patch, self.config.stride
-        fits = x.dim() == 3 and x.shape[1] == len(LEADS)
-        if not fits or x.shape[2] % stride or x.shape[2] < patch:
-            raise SignalError(
-                "the signal does not fit the network",
-                expected=f"(B, {len(LEADS)}, T) with T a multiple of {stride}, at least {patch}",
-                found=tuple(x.shape),
-            )
+
+def check_signal(x: Tensor, shortest: int = 1, stride: int = 1) -> None:
+    """Raise SignalError unless x is (B, 12, T), T a multiple of stride and at least `shortest`."""
+    fits = x.dim() == 3 and x.shape[1] == len(LEADS)
+    if not fits or x.shape[2] % stride or x.shape[2] < shortest:
+        expected = f"(B, {len(LEADS)}, T) with T a multiple of {stride}, at least {shortest}"
+        what = "the signal does not fit the network"
+        raise SignalError(what, expected=expected, found=tuple(x.shape))
 
 
 def combine(abnormal: Tensor, diseases: Tensor, head: str) -> tuple[Tensor, Tensor]:

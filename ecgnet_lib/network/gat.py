@@ -2,8 +2,8 @@
 
 GAT (Velickovic et al., ICLR 2018) and GATv2 (Brody, Alon and Yahav, ICLR 2022). Both compute the
 same numbers as `torch_geometric.nn.GATConv` and `GATv2Conv`. Here every pair of nodes has a place
-in a dense matrix, which is what the equations say; for many graphs, and where nobody asks for the
-attention, `gat_edges.py` computes the same on a CPU several times as fast.
+in a dense matrix, as in the equations; for many graphs, and where the attention is not
+returned, `gat_edges.py` computes the same on a CPU several times as fast.
 
 Shapes: ... any batch, L nodes (leads), H heads, F features in, D features a head.
 """

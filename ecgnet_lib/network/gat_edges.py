@@ -5,7 +5,7 @@ edge, and what one block of graphs needs stays in the processor's cache, in both
 the backward pass computes it again instead of fetching it from memory. Inside, graphs are the last
 dimension, so that every operation runs along contiguous numbers.
 
-Shapes: N graphs, L nodes, H heads, E edges; P features a head that the scores look at, D features a
+Shapes: N graphs, L nodes, H heads, E edges; P features a head for the scores, D features a
 head that are mixed; k graphs in a block.
 """
 
@@ -46,9 +46,7 @@ def sum_over_edges(edges: Tensor, end: Tensor) -> Tensor:
 
 def edge_scores(block: Tensor, width: int, ends: Tensor) -> Tensor:
     """LeakyReLU(left of the target + right of the source): (L, X, k) to (E, width, k)."""
-    sides = block[:, : 2 * width].reshape(
-        2 * len(block), -1
-    )  # left, right of node 0, of node 1 ...
+    sides = block[:, : 2 * width].reshape(2 * len(block), -1)  # left, right of node 0, of 1, ...
     z = ends.permute(2, 1, 0).flatten(1) @ sides
     return F.leaky_relu_(z, SLOPE).view(ends.shape[2], width, -1)
 

@@ -1,6 +1,6 @@
 """Crops of recordings: taken to train on, averaged over to predict.
 
-Signals are an array (N, 12, T) in mV or a `BatchSource`, of which only one batch is in memory.
+Signals are an array (N, 12, T) in mV or an `Archive`, of which only one batch is in memory.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ecgnet_lib.datasets.archive import Archive
 from ecgnet_lib.errors import SignalError
 from ecgnet_lib.network.ecgnet import predict
 
@@ -25,17 +25,7 @@ def device() -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
-class BatchSource(Protocol):
-    """Anything with `batch(rows)` that returns recordings, such as an `Archive` on disk."""
-
-    def __len__(self) -> int: ...
-
-    def batch(self, rows: np.ndarray) -> np.ndarray:
-        """Return the recordings `rows` as (B, 12, T) float32 mV."""
-        ...
-
-
-Signals = np.ndarray | BatchSource
+Signals = np.ndarray | Archive  # or whatever else has a length and `batch(rows)`
 
 
 def batch_getter(signals: Signals) -> Callable[[np.ndarray], np.ndarray]:
@@ -49,11 +39,8 @@ def crop_length(total: int, crop_s: float, fs_hz: float) -> int:
     """Return the samples of a crop; SignalError when a recording of `total` samples is shorter."""
     length = round(crop_s * fs_hz)
     if total < length:
-        raise SignalError(
-            "the recording is shorter than one crop",
-            expected=f"at least {crop_s} s",
-            found=f"{total / fs_hz:.2f} s",
-        )
+        expected, found = f"at least {crop_s} s", f"{total / fs_hz:.2f} s"
+        raise SignalError("the recording is shorter than one crop", expected=expected, found=found)
     return length
 
 
@@ -74,7 +61,7 @@ def predict_crops(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Average the probabilities of evenly spaced crops over each recording.
 
-    signals: (N, 12, T) mV, or a BatchSource. rows: which recordings, all by default. overlap: the
+    signals: (N, 12, T) mV, or an Archive. rows: which recordings, all by default. overlap: the
     least share of a crop that it has in common with the next; 0.5 covers the recording twice, and
     the last crop ends with the recording. present: (N, 12) bool for the N rows, False where a lead
     is missing. Returns P(abnormal) (N,) and joint P(disease) (N, 5), float32. Raises SignalError

@@ -1,4 +1,4 @@
-"""Rhythm branch: a small network that looks for arrhythmia in ten seconds of lead II.
+"""Rhythm branch: a small network for arrhythmia in ten seconds of lead II.
 
 A printed ECG shows 2.5 s of every lead, and below them lead II over ten seconds, the rhythm strip.
 Wave shapes can be read from the former, rhythm only from the latter: a premature beat is premature
@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from ecgnet_lib.datasets.labels import DISEASES
 from ecgnet_lib.datasets.records import LEADS
-from ecgnet_lib.errors import SignalError
-from ecgnet_lib.network.ecgnet import OneStageConfig
+from ecgnet_lib.network.ecgnet import OneStageConfig, check_signal
 from ecgnet_lib.network.inference import Signals, batch_getter, predict_crops
 
 LEAD, ARR = LEADS.index("II"), 1 + DISEASES.index("ARR")  # ARR: its place among the six logits
@@ -70,11 +69,7 @@ class RhythmNet(nn.Module):
 
         Raises SignalError for a shape that does not fit.
         """
-        if x.dim() != 3 or x.shape[1] != len(LEADS):
-            expected = f"(B, {len(LEADS)}, T)"
-            raise SignalError(
-                "the signal does not fit the network", expected=expected, found=tuple(x.shape)
-            )
+        check_signal(x)
         lead = x[:, LEAD : LEAD + 1] / self.config.scale_mv  # (B, 1, T)
         if present is not None:
             lead = lead * present[:, LEAD, None, None]

@@ -90,14 +90,7 @@ class EncoderLayer(nn.Module):
 class TST(nn.Module):
     """Add positions to (B, P, E) tokens and pass them through `layers` encoder layers."""
 
-    def __init__(
-        self,
-        width: int = 96,
-        heads: int = 4,
-        layers: int = 2,
-        d_ff: int = 192,
-        dropout: float = 0.1,
-    ) -> None:
+    def __init__(self, width: int, heads: int, layers: int, d_ff: int, dropout: float) -> None:
         super().__init__()
         if width % heads or width % 2:
             raise ConfigError(f"TST's width must be even and a multiple of {heads} heads: {width}")
@@ -111,12 +104,8 @@ class TST(nn.Module):
     ) -> Tensor | tuple[Tensor, list[Tensor]]:
         """Map (B, P, E) to (B, P, E); with `return_attention` also one (B, H, P, P) a layer."""
         if tokens.shape[1] > MAX_TOKENS:
-            raise ConfigError(
-                "too many tokens for the transformer",
-                expected=f"at most {MAX_TOKENS}",
-                found=tokens.shape[1],
-                remedy="crop the recording or take a longer stride",
-            )
+            what, remedy = "too many tokens", "crop the recording or take a longer stride"
+            raise ConfigError(what, expected=f"{MAX_TOKENS}", found=tokens.shape[1], remedy=remedy)
         h = tokens + self.positions[: tokens.shape[1]]
         maps = []
         for layer in self.layers:

@@ -41,7 +41,7 @@ def contents(root: Path) -> list[str]:
 class Book:
     """All pages, read and checked. Raises PageError on the first that cannot be trusted.
 
-    manifest: what tells the data of a page apart; tests pass something smaller.
+    manifest: what identifies the data of a page; tests pass something smaller.
     """
 
     def __init__(

@@ -65,7 +65,7 @@ def sources_named(code: str) -> frozenset[str]:
 
 
 def data_manifest(dataset: str, named: frozenset[str] = frozenset()) -> str:
-    """Return what tells the recordings that a page reads apart from any others.
+    """Return what identifies the recordings that a page reads.
 
     That is the source that `dataset` stands for and its listing, which may download it, and the
     listings of the sources named, as far as they are at hand.

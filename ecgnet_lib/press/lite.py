@@ -39,17 +39,17 @@ def plain(text: str, values: dict[str, object]) -> str:
     values: what the page recorded; a quoted one stands in the text with the format that it names.
     """
 
-    def said(role: re.Match) -> str:
+    def quoted(role: re.Match) -> str:
         if role["name"] != "glue:text":
             return role["text"]
         name, _, form = role["text"].rpartition("::")[2].partition(":")
         return format(values[name], form)
 
-    return ROLE.sub(said, text)
+    return ROLE.sub(quoted, text)
 
 
 def contents(book: Book, log: Callable[[str], None]) -> dict[str, bytes]:
-    """Return {path: content} of all that a reader finds there: pages, library, stored results.
+    """Return {path: content} of the files there: pages, library, stored results.
 
     Each page is executed on simulated recordings first, so that its prose quotes what they give.
     """

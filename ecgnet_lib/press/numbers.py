@@ -1,9 +1,8 @@
-"""Numbers that somebody typed: a figure in prose is a recorded value, or stands on a short list.
+"""Typed numbers: a figure in prose is a recorded value, or is on a short list.
 
-Looked for is what a result looks like: a number with a decimal point, or with a percent sign. What
-may stand as it is: roles (a recorded value among them), code, addresses, versions and licences, the
-paper's own figures in a paragraph that names the paper, and the phrases of
-`book/allowed_numbers.yml`, each with its reason.
+A number with a decimal point or a percent sign counts as a result. Allowed are roles (a recorded
+value among them), code, addresses, versions and licences, the paper's own figures in a paragraph
+that names the paper, and the phrases of `book/allowed_numbers.yml`, each with its reason.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ PAPERS = re.compile(r"(?<![\w.])(?:0\.99|0\.989|99 ?%|98\.9(?: ?%| or))(?!\w|\.\
 
 
 def bare_numbers(text: str, allowed: dict[str, str]) -> tuple[list[str], set[str]]:
-    """Return the numbers of a Markdown text that nothing vouches for, and the phrases used.
+    """Return the numbers of a Markdown text without a source, and the phrases used.
 
     Each number comes with the words around it. allowed: {phrase: why it may stand as it is}.
     """
@@ -67,7 +66,7 @@ def book_texts(root: Path) -> dict[str, str]:
 
 
 def check_numbers(root: Path, texts: dict[str, str]) -> None:
-    """Raise PageError, naming each place, when a text holds a number that nothing vouches for.
+    """Raise PageError, naming each place, when a text holds a number without a source.
 
     texts: {name of the document: its Markdown}. A phrase of the list that no text holds is refused
     as well, so that the list stays short.

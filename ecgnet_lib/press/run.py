@@ -49,7 +49,7 @@ class Job:
     out: Path
     root: Path
     lock: str = ""  # SHA-256 of the lock of the environment
-    data: str = ""  # SHA-256 of what tells the page's recordings apart; "" if it reads none
+    data: str = ""  # SHA-256 that identifies the recordings of the page; "" if it reads none
 
 
 def executed(job: Job) -> dict | None:
@@ -124,7 +124,7 @@ def run(job: Job) -> float:
 def use_kernel(root: Path) -> None:
     """Make a private kernel the one that Papermill finds: this Python, one thread, this data."""
     folder = root / "build" / "jupyter"
-    # The log level hides what a kernel says at every start (TCP) and end (the interrupt).
+    # The log level hides the messages of a kernel at every start (TCP) and end (the interrupt).
     argv = ["-m", "ipykernel_launcher", "-f", "{connection_file}", "--IPKernelApp.log_level=50"]
     spec = {
         "argv": [sys.executable, *argv],
@@ -151,7 +151,7 @@ def without_outputs(notebook: dict) -> dict:
 def write_page(job: Job, executed: dict, about: dict) -> bool:
     """Write the page as it stands in book/ with the outputs of an execution; True if it changed.
 
-    about: what `run` says of the execution.
+    about: what `run` reports of the execution.
     """
     import nbformat
 

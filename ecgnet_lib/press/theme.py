@@ -26,7 +26,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
 
 
 def load_once(app, pagename, templatename, context, doctree) -> None:
-    """Drop a page's doubled scripts, and Thebe, which would ask a server for code.
+    """Drop a page's doubled scripts, and Thebe, which would load code from a server.
 
     Jupyter Book adds every script below _static/ to every page, also those that other extensions
     add; a second MathJax fails with an error on the console.

@@ -10,7 +10,6 @@ definition of infarction (Thygesen et al. 2018, doi 10.1016/j.jacc.2018.08.1038)
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -19,16 +18,18 @@ import numpy as np
 from ecgnet_lib.errors import ConfigError
 from ecgnet_lib.simulation.heart import EDGE_QRS, Hearts
 
+Change = Callable[[Hearts, np.ndarray], None]  # what a severity (N,) does to N hearts, in place
+
 
 class Disease(NamedTuple):
-    """What a severity does to hearts, and which statement it earns.
+    """The change of hearts by a disease, and the statement that is given for it.
 
     The statement, the disease's own name, stands from the severity `stated` on; below it, `mild`
     is stated where the milder form has a code of its own.
     """
 
     title: str
-    change: Callable[[Hearts, np.ndarray], None]
+    change: Change
     stated: float = 0.5
     mild: str = ""
 
@@ -53,7 +54,21 @@ def _blend(now: np.ndarray, then: np.ndarray, share: np.ndarray) -> np.ndarray:
     return now + share.reshape(-1, *[1] * (now.ndim - 1)) * (then - now)
 
 
-# --- rate and rhythm; the beats themselves are laid out in timing.py -----------------------------
+# --- rate, rhythm and intervals; the beats themselves are laid out in timing.py ------------------
+
+
+def _reaching(quantity: str, criterion: float, extreme: float) -> Change:
+    """Make the change of one quantity alone, see `reach`."""
+
+    def change(h: Hearts, s: np.ndarray) -> None:
+        setattr(h, quantity, reach(getattr(h, quantity), s, criterion, extreme))
+
+    return change
+
+
+def _premature(origin: str) -> Change:
+    """Make the change for beats that come too early, `pac` or `pvc`."""
+    return lambda h, s: setattr(h, origin, s)
 
 
 def _fibrillation(h: Hearts, s: np.ndarray) -> None:
@@ -66,27 +81,7 @@ def _flutter(h: Hearts, s: np.ndarray) -> None:
     h.p[s > 0] = 0
 
 
-def _pac(h: Hearts, s: np.ndarray) -> None:
-    h.pac = s
-
-
-def _pvc(h: Hearts, s: np.ndarray) -> None:
-    h.pvc = s
-
-
-def _bradycardia(h: Hearts, s: np.ndarray) -> None:
-    h.rate_bpm = reach(h.rate_bpm, s, 56, 38)
-
-
-def _tachycardia(h: Hearts, s: np.ndarray) -> None:
-    h.rate_bpm = reach(h.rate_bpm, s, 104, 150)
-
-
 # --- conduction -----------------------------------------------------------------------------------
-
-
-def _av_block(h: Hearts, s: np.ndarray) -> None:
-    h.pr_ms = reach(h.pr_ms, s, 212, 340)
 
 
 def _left_bundle(h: Hearts, s: np.ndarray) -> None:
@@ -107,7 +102,7 @@ def _left_bundle(h: Hearts, s: np.ndarray) -> None:
 
 
 def _right_bundle(h: Hearts, s: np.ndarray) -> None:
-    """The left ventricle as ever, then the right one, late: a slow terminal force to the right
+    """The left ventricle as usual, then the right one, late: a slow terminal force to the right
     and front, so R' in V1, broad S in I and V6, T inverted in V1 and V2."""
     before, after = h.qrs_ms, reach(h.qrs_ms, s, 132, 162)
     share, size = np.minimum(1.4 * s, 1), h.size()
@@ -115,7 +110,7 @@ def _right_bundle(h: Hearts, s: np.ndarray) -> None:
     h.qrs_width[:, 4] = np.where(late, 0.115 * after, h.qrs_width[:, 4])
     h.qrs_at[:, 4] = np.where(late, after - EDGE_QRS * h.qrs_width[:, 4], h.qrs_at[:, 4])
     h.qrs[:, 4] += share[:, None] * size * _vectors([-0.55, 0.05, -0.68])
-    # Unopposed no longer, the late forces to the back shrink.
+    # The late forces to the back shrink: they are opposed now.
     h.qrs[:, 2:4, 2] *= 1 - 0.35 * share[:, None]
     h.t = h.t + share[:, None, None] * _vectors([0.01, 0, 0.05], [0.03, 0, 0.14], [0.04, 0, 0.24])
     h.qtc_ms = h.qtc_ms + 0.4 * (after - before)
@@ -143,7 +138,7 @@ def _posterior_fascicle(h: Hearts, s: np.ndarray) -> None:
 # --- infarction -----------------------------------------------------------------------------------
 
 
-def _infarction(towards: Sequence[float]) -> Callable[[Hearts, np.ndarray], None]:
+def _infarction(towards: Sequence[float]) -> Change:
     """Make the change for an infarction in the wall that lies `towards`.
 
     Dead muscle gives no early forces, so the dipole starts away from it (Q). A fresh infarct
@@ -161,22 +156,13 @@ def _infarction(towards: Sequence[float]) -> Callable[[Hearts, np.ndarray], None
         h.qrs_at, h.qrs_width = h.qrs_at * stretch, h.qrs_width * stretch
         fresh, old = (s * (1 - h.stage))[:, None, None], (s * h.stage)[:, None, None]
         h.t += fresh * np.array([[0.34], [0.14], [0.03]]) * wall
-        toward = np.clip(h.t @ wall, 0, None)[..., None]
-        h.t -= (
-            np.minimum(2 * old, 1)
-            * (toward + np.array([[0], [0.05], [0.28]]))
-            * wall
-            * [[0], [1], [1]]
-        )
+        toward = np.clip(h.t @ wall, 0, None)[..., None] + np.array([[0], [0.05], [0.28]])
+        h.t -= np.minimum(2 * old, 1) * toward * wall * [[0], [1], [1]]
 
     return change
 
 
 # --- repolarisation, hypertrophy ------------------------------------------------------------------
-
-
-def _long_qt(h: Hearts, s: np.ndarray) -> None:
-    h.qtc_ms = reach(h.qtc_ms, s, 485, 590)
 
 
 def _ischaemia(h: Hearts, s: np.ndarray) -> None:
@@ -221,13 +207,13 @@ def _right_hypertrophy(h: Hearts, s: np.ndarray) -> None:
 
 SIMULATED: dict[str, Disease] = {
     # The order is that of application: rate, infarction, wall thickness, conduction, QT.
-    "SBRAD": Disease("sinus bradycardia", _bradycardia),
-    "STACH": Disease("sinus tachycardia", _tachycardia),
+    "SBRAD": Disease("sinus bradycardia", _reaching("rate_bpm", 56, 38)),
+    "STACH": Disease("sinus tachycardia", _reaching("rate_bpm", 104, 150)),
     "AFIB": Disease("atrial fibrillation", _fibrillation, stated=0.0),
     "AFLT": Disease("atrial flutter", _flutter, stated=0.0),
-    "PAC": Disease("atrial premature complexes", _pac, stated=0.0),
-    "PVC": Disease("ventricular premature complexes", _pvc, stated=0.0),
-    "1AVB": Disease("first-degree AV block", _av_block),
+    "PAC": Disease("atrial premature complexes", _premature("pac"), stated=0.0),
+    "PVC": Disease("ventricular premature complexes", _premature("pvc"), stated=0.0),
+    "1AVB": Disease("first-degree AV block", _reaching("pr_ms", 212, 340)),
     "IMI": Disease("inferior infarction", _infarction([0.1, 1.0, 0.15])),
     "ASMI": Disease("anteroseptal infarction", _infarction([-0.1, 0.0, -1.0])),
     "AMI": Disease("anterior infarction", _infarction([0.55, 0.0, -0.85])),
@@ -241,7 +227,7 @@ SIMULATED: dict[str, Disease] = {
     "CLBBB": Disease("left bundle branch block", _left_bundle, mild="ILBBB"),
     "ISC_": Disease("ischaemic ST-T changes", _ischaemia),
     "NDT": Disease("flat T waves", _flat_t),
-    "LNGQT": Disease("long QT", _long_qt),
+    "LNGQT": Disease("long QT", _reaching("qtc_ms", 485, 590)),
 }
 SINUS_VARIANTS = frozenset({"SBRAD", "STACH"})  # a normal ECG may have them
 
@@ -255,30 +241,20 @@ def severities(patients: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]
     for row, patient in enumerate(patients):
         for name, severity in patient.items():
             if name not in SIMULATED:
-                near = difflib.get_close_matches(str(name).upper(), SIMULATED, 1, 0.4)
-                hint = f"did you mean {near[0]}?" if near else "see simulation.diseases.SIMULATED"
-                raise ConfigError(
-                    "there is no such disease",
-                    expected=f"one of {', '.join(SIMULATED)}",
-                    found=repr(name),
-                    remedy=hint,
-                )
-            if not isinstance(severity, int | float | np.number) or not 0 <= severity <= 1:
-                raise ConfigError(
-                    f"the severity of {name} is no number from 0 to 1",
-                    expected="0 (healthy) to 1 (textbook picture)",
-                    found=repr(severity),
-                    remedy="give a severity between 0 and 1",
-                )
+                known = ", ".join(SIMULATED)
+                raise ConfigError("there is no such disease", expected=known, found=repr(name))
+            if not 0 <= severity <= 1:
+                what, expected = f"{name} is out of range", "0 (healthy) to 1 (textbook picture)"
+                raise ConfigError(what, expected=expected, found=severity)
             table[name][row] = severity
     return table
 
 
 def statements_of(severity: Mapping[str, float], qtc_ms: float) -> tuple[str, ...]:
-    """State what a cardiologist would: the SCP-ECG statements of one patient, rhythm included."""
+    """Return the SCP-ECG statements of one patient, rhythm included."""
     found = []
-    for name, s in severity.items():
-        disease = SIMULATED[name]
+    for name, disease in SIMULATED.items():
+        s = severity.get(name, 0)
         if s > 0 and s >= disease.stated:
             found.append(name)
         elif s >= 0.2 and disease.mild:

@@ -13,19 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Dower 1980: what I, II, V1..V6 see of a dipole (x, y, z).
+# Dower 1980: what I, II, V1..V6 see of a dipole, of its component to the left, the feet, the back.
 DOWER = np.array(
     [
-        [0.632, -0.235, 0.059],
-        [0.235, 1.066, -0.132],
-        [-0.515, 0.157, -0.917],
-        [0.044, 0.164, -1.387],
-        [0.882, 0.098, -1.277],
-        [1.213, 0.127, -0.601],
-        [1.125, 0.127, -0.086],
-        [0.831, 0.076, 0.230],
+        [0.632, 0.235, -0.515, 0.044, 0.882, 1.213, 1.125, 0.831],
+        [-0.235, 1.066, 0.157, 0.164, 0.098, 0.127, 0.127, 0.076],
+        [0.059, -0.132, -0.917, -1.387, -1.277, -0.601, -0.086, 0.230],
     ]
-)
+).T.copy()
 
 # A lobe starts and ends this many widths from its centre. For P and T it is where the tangent at
 # the steepest point meets the baseline, exactly 2 for a Gaussian (tangent method, Lepeschkin and
@@ -43,56 +38,39 @@ QRS_WIDTH = np.array([0.088, 0.09, 0.09, 0.104, 0.104])
 # the spreads were adjusted by hand until the lead amplitudes matched (P up by 0.01-0.02 mV, T by a
 # tenth along x, spreads of Q, S and T down by a third): the atria lie elsewhere, and Dower's field,
 # made for QRS, sees too little of both in I.
-# Rows are lobes, columns x, y, z in mV.
-P_MEAN = np.array([[0.045, 0.070, -0.015], [0.060, 0.060, 0.015]])
-P_SPREAD = np.array([0.020, 0.032, 0.019])
-QRS_MEAN = np.array(
-    [[-0.029, -0.046, -0.260], [1.0, 0.411, 0.082], [0.366, 0.296, 0.666], [-0.140, -0.043, 0.256]]
-)
-QRS_PER_DECADE = np.array(
-    [
-        [0.023, 0.014, 0.025],
-        [0.026, -0.052, -0.062],
-        [-0.092, -0.071, -0.037],
-        [0.001, 0.01, -0.009],
-    ]
-)
-QRS_MALE = np.array(  # male minus female
-    [
-        [0.045, 0.020, -0.063],
-        [0.236, -0.056, -0.106],
-        [-0.182, -0.087, 0.102],
-        [-0.02, 0.018, 0.048],
-    ]
-)
+# Rows are lobes, columns x, y, z in uV.
+P_MEAN = np.array([[45, 70, -15], [60, 60, 15]]) / 1000
+P_SPREAD = np.array([20, 32, 19]) / 1000
+QRS_MEAN = np.array([[-29, -46, -260], [1000, 411, 82], [366, 296, 666], [-140, -43, 256]]) / 1000
+QRS_PER_DECADE = np.array([[23, 14, 25], [26, -52, -62], [-92, -71, -37], [1, 10, -9]]) / 1000
+# Male minus female.
+QRS_MALE = np.array([[45, 20, -63], [236, -56, -106], [-182, -87, 102], [-20, 18, 48]]) / 1000
 # How healthy hearts differ beyond age and sex: the four leading principal components of the QRS
 # lobes (81 % of the variance), each scaled to one standard deviation; SPREAD is what they leave.
-# fmt: off
-QRS_MODES = np.array([
-    -0.095, -0.031, 0.008, -0.091, -0.001, -0.071, 0.537, 0.237, -0.040, 0.036, 0.023, 0.028,
-    -0.008, 0.036, 0.052, -0.109, -0.176, -0.323, -0.016, -0.138, -0.199, 0.024, -0.007, 0.004,
-    0.032, -0.017, -0.027, -0.194, -0.083, -0.058, -0.086, 0.143, 0.178, 0.028, 0.010, 0.001,
-    -0.049, -0.022, -0.044, 0.182, 0.044, -0.189, -0.021, 0.056, 0.110, -0.026, -0.003, 0.045,
-]).reshape(4, 4, 3)
-# fmt: on
-QRS_SPREAD = np.array([[0.09], [0.07], [0.08], [0.09]])
-T_MEAN = np.array([[-0.010, -0.009, -0.037], [0.084, 0.024, -0.133], [0.265, 0.134, -0.150]])
-T_MALE = np.array([[0.014, 0.009, -0.013], [0.031, -0.006, -0.077], [0.047, -0.016, -0.100]])
-T_SPREAD = np.array([0.070, 0.045, 0.070])
+QRS_MODES = (
+    np.array(
+        [
+            [[-95, -31, 8], [-91, -1, -71], [537, 237, -40], [36, 23, 28]],
+            [[-8, 36, 52], [-109, -176, -323], [-16, -138, -199], [24, -7, 4]],
+            [[32, -17, -27], [-194, -83, -58], [-86, 143, 178], [28, 10, 1]],
+            [[-49, -22, -44], [182, 44, -189], [-21, 56, 110], [-26, -3, 45]],
+        ]
+    )
+    / 1000
+)
+QRS_SPREAD = np.array([[90], [70], [80], [90]]) / 1000
+T_MEAN = np.array([[-10, -9, -37], [84, 24, -133], [265, 134, -150]]) / 1000
+T_MALE = np.array([[14, 9, -13], [31, -6, -77], [47, -16, -100]]) / 1000
+T_SPREAD = np.array([70, 45, 70]) / 1000
 # What Dower's field leaves unexplained in the same recordings, on average and from one torso to the
 # next. It is orthogonal to the columns of DOWER, so the dipoles above stay what they are.
 FIELD_OFFSET = np.array(
     [
-        [0.100, -0.030, -0.060],
-        [0.040, -0.045, -0.008],
-        [-0.037, 0.141, 0.171],
-        [-0.026, 0.065, -0.303],
-        [0.033, -0.104, 0.115],
-        [0.028, -0.066, 0.130],
-        [-0.078, 0.084, 0.009],
-        [-0.080, 0.213, -0.154],
+        [0.100, 0.040, -0.037, -0.026, 0.033, 0.028, -0.078, -0.080],
+        [-0.030, -0.045, 0.141, 0.065, -0.104, -0.066, 0.084, 0.213],
+        [-0.060, -0.008, 0.171, -0.303, 0.115, 0.130, 0.009, -0.154],
     ]
-)
+).T.copy()
 FIELD_SPREAD = 0.15
 
 
@@ -158,10 +136,8 @@ class Hearts:
     def qrs_loop(self, step_ms: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
         """Times (S,) in ms after onset and the QRS dipole (N, 3, S) on them."""
         at = np.arange(0.0, self.qrs_ms.max() + step_ms, step_ms)
-        lobes = np.exp(
-            -0.5 * ((at - self.qrs_at[..., None]) / self.qrs_width[..., None]) ** 2
-        )  # (N, 5, S)
-        return at, np.einsum("nkc,nks->ncs", self.qrs, lobes)
+        z = (at - self.qrs_at[..., None]) / self.qrs_width[..., None]  # (N, 5, S)
+        return at, np.einsum("nkc,nks->ncs", self.qrs, np.exp(-0.5 * z**2))
 
 
 def healthy(age: np.ndarray, male: np.ndarray, rng: np.random.Generator) -> Hearts:
@@ -187,7 +163,6 @@ def healthy(age: np.ndarray, male: np.ndarray, rng: np.random.Generator) -> Hear
     t = (T_MEAN + man * T_MALE) * (1 - 0.03 * old) * height + early * spread
     duration = 86.5 + 7 * sign + 7 * normal()
     beyond_dower = np.eye(8) - DOWER @ np.linalg.pinv(DOWER)
-    zero = np.zeros(n)
     hearts = Hearts(
         rate_bpm=np.clip((67 - 6 * sign) * np.exp(0.16 * normal()), 48, 99),
         pr_ms=np.clip(160 + 6 * sign + 2.5 * decades + 17 * normal(), 120, 194),
@@ -201,17 +176,12 @@ def healthy(age: np.ndarray, male: np.ndarray, rng: np.random.Generator) -> Hear
         field=DOWER + FIELD_OFFSET + beyond_dower @ (FIELD_SPREAD * normal(8, 3)),
         stage=rng.uniform(0.3, 0.7, n),
         focus=np.where(rng.random(n) < 0.5, 1.0, -1.0),
-        fibrillation=zero.copy(),
-        flutter=zero.copy(),
-        pac=zero.copy(),
-        pvc=zero.copy(),
+        **{rhythm: np.zeros(n) for rhythm in ("fibrillation", "flutter", "pac", "pvc")},
     )
     # Independent draws reach axes that no healthy heart has: reflect them into -28..92 degrees.
     axis = hearts.axis_deg
-    normal_axis = np.clip(
-        np.where(axis < -28, -56 - axis, np.where(axis > 92, 184 - axis, axis)), -28, 92
-    )
-    hearts.turn_axis(normal_axis)
+    reflected = np.where(axis < -28, -56 - axis, np.where(axis > 92, 184 - axis, axis))
+    hearts.turn_axis(np.clip(reflected, -28, 92))
     return hearts
 
 

@@ -60,20 +60,12 @@ def simulate(
     """
     check_range(fs_hz=fs_hz, seconds=seconds, heart_rate=heart_rate, qtc_ms=qtc_ms, seed=seed)
     if not len(patients):
-        raise ConfigError("there is no patient", remedy='give at least one, e.g. [{"LVH": 0.8}]')
+        raise ConfigError("there is no patient", expected='at least one, such as {"LVH": 0.8}')
     n = len(patients)
     severity = severities(patients)
     anatomy, timing, atria = (np.random.default_rng([seed, k]) for k in range(3))
-    for name, values in (("age", age), ("male", male)):
-        if np.shape(values) not in ((), (n,)):
-            raise ConfigError(
-                f"{name} does not fit the patients",
-                expected=f"one number, or one for each of {n} patients",
-                found=f"shape {np.shape(values)}",
-                remedy=f"give one {name} per patient",
-            )
-    check_range(age=float(np.min(age)))
-    check_range(age=float(np.max(age)))
+    check_range(age=np.min(age))
+    check_range(age=np.max(age))
     ages, males = np.broadcast_to(age, n).astype(float), np.broadcast_to(male, n).astype(bool)
     hearts = healthy(ages, males, anatomy)
     for name, disease in SIMULATED.items():
@@ -100,21 +92,16 @@ def simulate(
         signals[rows] = twelve_leads(part.field.astype(np.float32) @ dipole.astype(np.float32))
     beats = mark_beats(hearts, onset, origin, qt_ms, seconds)
     sinus = np.abs(hearts.p).sum((1, 2)) > 0
-    truth = pd.DataFrame(
-        {
-            "heart_rate": 60 / rr_s,
-            "rr_ms": 1000 * rr_s,
-            "pr_ms": np.where(sinus, hearts.pr_ms, np.nan),
-            "qrs_ms": hearts.qrs_ms,
-            "qt_ms": qt_ms,
-            "qtc_ms": hearts.qtc_ms,
-            "axis_deg": hearts.axis_deg,
-            "age": ages,
-            "male": males,
-            "statements": [
-                statements_of({k: v[i] for k, v in severity.items()}, hearts.qtc_ms[i])
-                for i in range(n)
-            ],
-        }
-    )
-    return Simulation(signals, fs_hz, truth, beats)
+    truth = {
+        "heart_rate": 60 / rr_s,
+        "rr_ms": 1000 * rr_s,
+        "pr_ms": np.where(sinus, hearts.pr_ms, np.nan),
+        "qrs_ms": hearts.qrs_ms,
+        "qt_ms": qt_ms,
+        "qtc_ms": hearts.qtc_ms,
+        "axis_deg": hearts.axis_deg,
+        "age": ages,
+        "male": males,
+        "statements": list(map(statements_of, patients, hearts.qtc_ms)),
+    }
+    return Simulation(signals, fs_hz, pd.DataFrame(truth), beats)

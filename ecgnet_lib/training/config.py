@@ -37,9 +37,7 @@ class TrainConfig:
             expected = "crops and batch from 1, focal_gamma from 0, ema in [0, 1)"
             raise ConfigError("wrong training settings", expected=expected, found=self)
 
-    def to_dict(self) -> dict:
-        """Return plain values for JSON."""
-        return asdict(self)
+    to_dict = asdict  # plain values for JSON
 
 
 def augment(
@@ -59,20 +57,20 @@ def augment(
     x = x + config.noise_mv * uniform(batch, 1, 1) * torch.randn(x.shape, generator=generator)
     t = torch.arange(length) / fs_hz
     rate_hz, phase = 0.1 + 0.3 * uniform(batch, leads, 1), uniform(batch, leads, 1)
-    x = x + config.wander_mv * uniform(batch, leads, 1) * torch.sin(
-        2 * torch.pi * (rate_hz * t + phase)
-    )
+    wander = torch.sin(2 * torch.pi * (rate_hz * t + phase))
+    x = x + config.wander_mv * uniform(batch, leads, 1) * wander
     present = uniform(batch, leads) >= config.lead_dropout * uniform(batch, 1) * 2
     present[torch.arange(batch), torch.randint(leads, (batch,), generator=generator)] = True
     return x, present
 
 
-def one_cycle(progress: float, warm: float = 0.25) -> float:
+def one_cycle(progress: float) -> float:
     """Return the share of the peak learning rate at `progress` in [0, 1] of the training.
 
     Linear from 1/25 to 1 during the first quarter, then a cosine down to zero (Smith and Topin
     2019, with the shape of PyTorch's OneCycleLR).
     """
+    warm = 0.25  # of the training
     if progress < warm:
         return 0.04 + 0.96 * progress / warm
     return 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm)))
@@ -89,9 +87,8 @@ class OneCycleAdamW:
         self.batches = max(1, n // config.batch)  # a small last batch would upset BatchNorm
         self.crops = self.batches * min(config.batch, n)  # of an epoch
         self.epochs = max(1, round(config.crops / self.crops))
-        self.adamw = torch.optim.AdamW(
-            self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay
-        )
+        settings = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+        self.adamw = torch.optim.AdamW(self.parameters, **settings)
         steps = self.epochs * self.batches
         self.schedule = LambdaLR(self.adamw, lambda step: one_cycle(step / steps))
 

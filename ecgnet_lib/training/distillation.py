@@ -1,7 +1,7 @@
 """Distillation: a random forest on hand-crafted features gives the network soft labels.
 
 On few recordings a forest on two hundred textbook features classifies better than a network alone.
-Its probabilities of a training recording say more than the 0 or 1 of the label, and the network
+Its probabilities of a training recording hold more than the 0 or 1 of the label, and the network
 learns from both (Hinton, Vinyals and Dean 2015, arXiv 1503.02531, section 2). Once trained it needs
 neither forest nor features.
 """

@@ -51,7 +51,7 @@ def fit(
 ) -> tuple[nn.Module, pd.DataFrame]:
     """Train on the rows `train`, keep the epoch that is best on the rows `val`.
 
-    signals: (N, 12, T) float32 mV at the model's rate, or a BatchSource. make: builds the network,
+    signals: (N, 12, T) float32 mV at the model's rate, or an Archive. make: builds the network,
     ours or a baseline: a module with `config.fs_hz` and `config.head` that maps (B, 12, T) and
     present (B, 12) to the logits of both stages. initial: a network of the same kind whose weights
     are the start (pre-training); it is left as it is. soft_labels: (N, 6) from

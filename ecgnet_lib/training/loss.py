@@ -25,7 +25,7 @@ MIN_CHOICE = 5  # positives, and negatives, that a class needs to count in the v
 class Labels:
     """Targets of the two stages: abnormal (N,) and diseases (N, 5), float32 in {0, 1}.
 
-    known (N,) is False where the source says neither normal nor abnormal; such a recording trains
+    known (N,) is False where the source states neither normal nor abnormal; such a recording trains
     stage 2 only, and only when it carries a disease.
     """
 
@@ -89,12 +89,11 @@ def distillation_loss(logits: tuple[Tensor, Tensor], soft_labels: Tensor, head: 
 def focal(entropy: Tensor, gamma: float) -> Tensor:
     """Down-weight easy labels: (1 - p)^gamma (-log p), Lin et al. 2017 eq. 4, for each label alone.
 
-    entropy: -log p, where p is the probability given to the truth; gamma 0 leaves it as it is. Rare
-    classes have many easy negatives. Weights by inverse frequency help little when a recording
-    carries several labels, because a weight on one class moves those that come with it (Wu et al.
-    2020, section 1).
+    entropy: -log p, where p is the probability given to the truth; gamma 0 leaves it as it is.
+    Rare classes have many easy negatives; weights by inverse frequency help little, since a weight
+    on one class moves those that come with it (Wu et al. 2020, section 1).
     """
-    # The floor keeps the slope finite where p is 1 and gamma below 1.
+    # The lower bound keeps the slope finite where p is 1 and gamma below 1.
     return entropy * (-torch.expm1(-entropy)).clamp(min=1e-8) ** gamma if gamma else entropy
 
 
@@ -109,12 +108,8 @@ def macro_auc(
     known = labels.known[rows]
     columns = [(labels.abnormal[rows][known], abnormal[known])]
     columns += [(labels.diseases[rows, c], diseases[:, c]) for c in range(len(DISEASES))]
-    scores = [
-        roc_auc_score(truth, score)
-        for truth, score in columns
-        if MIN_CHOICE <= truth.sum() <= len(truth) - MIN_CHOICE
-    ]
-    return float(np.mean(scores)) if scores else float("nan")
+    counted = [c for c in columns if MIN_CHOICE <= c[0].sum() <= len(c[0]) - MIN_CHOICE]
+    return float(np.mean([roc_auc_score(*c) for c in counted])) if counted else float("nan")
 
 
 def truth_of(labels: Labels) -> np.ndarray:

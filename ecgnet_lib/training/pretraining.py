@@ -28,20 +28,15 @@ SPAN_TOKENS = 3  # hidden in a row, on average: 300 ms
 GROUPS = (0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6)  # leads of one group share their spans
 
 
-def spans(
-    shape: tuple[int, ...],
-    generator: torch.Generator,
-    share: float = SHARE,
-    mean_length: float = SPAN_TOKENS,
-) -> Tensor:
+def spans(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Draw which tokens are hidden, a bool tensor of `shape` (..., P).
 
-    A chain of two states along the tokens: a span ends with probability 1 / mean_length and begins
-    with share / (1 - share) / mean_length, so that `share` of the tokens is hidden on average.
+    A chain of two states along the tokens: a span ends with probability 1 / SPAN_TOKENS and begins
+    with SHARE / (1 - SHARE) / SPAN_TOKENS, so that SHARE of the tokens is hidden on average.
     """
-    ends, begins = 1 / mean_length, share / (1 - share) / mean_length
+    ends, begins = 1 / SPAN_TOKENS, SHARE / (1 - SHARE) / SPAN_TOKENS
     draw = torch.rand(*shape, generator=generator)
-    hidden = draw < share
+    hidden = draw < SHARE
     for p in range(1, shape[-1]):
         stays, starts = draw[..., p] >= ends, draw[..., p] < begins
         hidden[..., p] = torch.where(hidden[..., p - 1], stays, starts)

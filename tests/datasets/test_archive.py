@@ -11,8 +11,8 @@ import pytest
 
 from ecgnet_lib.datasets import archive as module
 from ecgnet_lib.datasets.archive import Archive
-from ecgnet_lib.datasets.records import LEADS, crop_or_pad, find, read, resample, standard
-from ecgnet_lib.errors import RecordingError, SignalError
+from ecgnet_lib.datasets.records import LEADS, crop_or_pad, find, in_standard_order, read, resample
+from ecgnet_lib.errors import RecordingError
 
 
 def write(
@@ -61,8 +61,10 @@ def test_at_its_own_rate_a_recording_comes_back_to_the_last_bit(tmp_path):
     }
     archive = Archive.of(files, 500, tmp_path / "cache")
     for i, file in enumerate(files.values()):
-        np.testing.assert_array_equal(archive.batch([i])[0], standard(read(file)))
-    np.testing.assert_array_equal(archive.batch([0, 2])[1], standard(read(files["coarse"])))
+        np.testing.assert_array_equal(archive.batch([i])[0], in_standard_order(read(file)))
+    np.testing.assert_array_equal(
+        archive.batch([0, 2])[1], in_standard_order(read(files["coarse"]))
+    )
     assert archive.signals.dtype == np.int16 and archive.gains[1].tolist() == list(odd)
 
 
@@ -70,20 +72,21 @@ def test_real_recordings_come_back_to_the_last_bit(physionet, tmp_path):
     files = {file.stem: file for file in find(physionet / "ludb")[:20]}
     files |= {file.stem: file for file in find(physionet / "ptb-xl/records500/00000")[:20]}
     archive = Archive.of(files, 500, tmp_path)
-    wanted = np.stack([standard(read(file)) for file in files.values()])
+    wanted = np.stack([in_standard_order(read(file)) for file in files.values()])
     np.testing.assert_array_equal(archive.batch(slice(None)), wanted)
-    assert archive.refused == [] and archive.table.clipped.sum() == 0
+    assert archive.refused == []
 
 
 def test_at_another_rate_it_is_resampled_and_rounded_to_1_uv(files, tmp_path):
     archive = Archive.of(files, 100, tmp_path / "cache")
-    wanted = np.stack([resample(standard(read(file)), 500, 100) for file in files.values()])
+    wanted = np.stack(
+        [resample(in_standard_order(read(file)), 500, 100) for file in files.values()]
+    )
     got = archive.batch(range(6))
     assert got.shape == (6, 12, 1000) and got.dtype == np.float32
     assert np.abs(got - wanted).max() <= 0.0005 + 1e-6
     np.testing.assert_array_equal(got, np.float32(np.rint(wanted * 1000) / 1000.0))
-    assert (archive.fs_hz, len(archive), archive.names) == (100, 6, tuple(files))
-    assert archive.table.index.tolist() == list(files)
+    assert (archive.fs_hz, len(archive), list(archive.table.index)) == (100, 6, list(files))
     assert (archive.table.fs_hz == 500).all() and (archive.table.seconds == 10).all()
 
 
@@ -93,33 +96,33 @@ def test_length_is_fixed(tmp_path):
         "short": write(tmp_path / "a", "2", 2, samples=3000),
     }
     archive = Archive.of(files, 500, tmp_path / "cache")
-    long, short = (standard(read(file)) for file in files.values())
+    long, short = (in_standard_order(read(file)) for file in files.values())
     np.testing.assert_array_equal(archive.batch([0])[0], long[:, 1000:6000])
     np.testing.assert_array_equal(archive.batch([1])[0, :, 1000:4000], short)
     assert not archive.batch([1])[0, :, :1000].any() and not archive.batch([1])[0, :, 4000:].any()
-    assert archive.table.padded.tolist() == [0, 2000]
     assert archive.table.seconds.tolist() == [14.0, 6.0]
     two = Archive.of(files, 500, tmp_path / "cache", seconds=2)
     np.testing.assert_array_equal(two.batch([0])[0], crop_or_pad(long, 1000))
 
 
-def test_clipping_is_counted(tmp_path):
+def test_beyond_the_range_it_is_clipped(tmp_path):
     files = {"huge": write(tmp_path / "a", "1", 1, gains=(100,) * 12, scale=9.0)}
-    signal = standard(read(files["huge"]))
+    signal = in_standard_order(read(files["huge"]))
     own = Archive.of(files, 500, tmp_path / "cache")
     np.testing.assert_array_equal(own.batch([0])[0], signal)  # its own gain holds it
     low = Archive.of(files, 100, tmp_path / "cache")
     wanted = resample(signal, 500, 100)
-    beyond = np.abs(wanted) > 32.7675
-    assert low.table.clipped.tolist() == [beyond.sum()] and beyond.sum() > 100
+    assert (np.abs(wanted) > 32.7675).sum() > 100
     np.testing.assert_allclose(low.batch([0])[0], np.clip(wanted, -32.767, 32.767), atol=6e-4)
 
 
 def test_a_baseline_far_from_zero_falls_back_to_1_uv(tmp_path):
     files = {"far": write(tmp_path / "a", "1", 1, gains=(4000,) * 12, baseline=-66000)}
     archive = Archive.of(files, 500, tmp_path / "cache")
-    assert set(archive.gains.ravel()) == {1000.0} and archive.table.clipped.tolist() == [0]
-    assert np.abs(archive.batch([0])[0] - standard(read(files["far"]))).max() <= 0.0005 + 3e-6
+    assert set(archive.gains.ravel()) == {1000.0}
+    assert (
+        np.abs(archive.batch([0])[0] - in_standard_order(read(files["far"]))).max() <= 0.0005 + 3e-6
+    )
 
 
 def test_problems_stand_in_the_table(files, tmp_path):
@@ -140,9 +143,6 @@ def test_batch_takes_any_order_and_gives_a_copy(files, tmp_path):
     assert archive.batch([]).shape == (0, 12, 1000)
     archive.batch([0])[:] = 9.0
     np.testing.assert_array_equal(archive.batch([0]), every[:1])
-    for wrong in ([6], [0, -7], [0.5]):
-        with pytest.raises(SignalError, match="no such recording; expected integers from 0 to 5"):
-            archive.batch(wrong)
 
 
 # The key
@@ -200,7 +200,7 @@ def test_refusals_are_listed_and_taken_in_once_they_can_be_read(files, tmp_path,
     files["src/gone"] = tmp_path / "gone"
     for _ in range(2):
         archive = Archive.of(files, 100, tmp_path / "cache")
-        assert archive.names == tuple(f"src/0000{i}" for i in (0, 2, 3, 4, 5))
+        assert list(archive.table.index) == [f"src/0000{i}" for i in (0, 2, 3, 4, 5)]
         assert [one.name for one in archive.refused] == ["src/00001", "src/gone"]
         assert "cut short" in archive.refused[0].reason
         assert archive.signals.shape == (5, 12, 1000)
@@ -269,7 +269,7 @@ def test_signals_in_memory(tmp_path):
     rng = np.random.default_rng(0)
     signals = {f"{i:05d}": rng.normal(0, 1, (12, 1000)).astype(np.float32) for i in range(5)}
     archive = Archive.of_signals(signals, 100, tmp_path)
-    assert archive.names == tuple(signals) and archive.table.index[0] == "00000"
+    assert list(archive.table.index) == list(signals)
     got = archive.batch(range(5))
     assert np.abs(got - np.stack(list(signals.values()))).max() <= 0.0005 + 1e-6
     assert Archive.of_signals(signals, 100, tmp_path).folder == archive.folder

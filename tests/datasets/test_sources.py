@@ -13,21 +13,16 @@ import sys
 import threading
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from datasets.loopback import Loopback
 
-from ecgnet_lib.datasets import sources
-from ecgnet_lib.datasets.download import Patience, fetch, read_sums
+from ecgnet_lib.datasets import download, sources
+from ecgnet_lib.datasets.download import fetch, read_sums
 from ecgnet_lib.errors import SourceError
 
-FAST = Patience(attempts=3, connect_s=5.0, read_s=10.0, first_wait_s=0.01, longest_wait_s=60.0)
-HASTY = replace(FAST, read_s=0.3)  # where a server stalls on purpose
-PTB = "ptb-xl/1.0.1"
+PTB, FILE = "ptb-xl/1.0.1", "records100/00000/00002_lr.dat"
 N = 3  # recordings of the small PTB-XL
 
 
@@ -84,8 +79,11 @@ def server(tmp_path, monkeypatch):
     for name in ("ECGNET_DATA", "ECGNET_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr("pooch.core.time", SimpleNamespace(sleep=lambda s: None))
+    monkeypatch.setattr(download, "ATTEMPTS", 3)
+    monkeypatch.setattr(download, "TIMEOUT_S", (5.0, 0.5))  # some stall on purpose
     with Loopback(published) as running:
+        running.waits = []
+        monkeypatch.setattr("time.sleep", running.waits.append)
         monkeypatch.setenv("ECGNET_PHYSIONET", running.url)
         yield running
 
@@ -98,35 +96,33 @@ def at_100_hz() -> dict[str, bytes]:
 
 
 def test_get_brings_every_file_once_and_a_second_get_asks_for_nothing(server):
-    got = sources.get("ptbxl-500", patience=FAST)
     wanted = at_100_hz()
-    assert files_in(got.folder) == wanted  # equal names: no temporary file is left either
-    assert (got.files, got.fetched) == (len(wanted), len(wanted))
+    assert sources.get("ptbxl-500") == (len(wanted), len(wanted))
+    assert files_in(sources.DATA / PTB) == wanted  # equal names: no temporary file is left either
     assert Counter(server.asked) == Counter(f"{PTB}/{name}" for name in wanted)
     server.asked.clear()
-    assert sources.get("ptbxl-500", patience=FAST).fetched == 0
+    assert sources.get("ptbxl-500") == (len(wanted), 0)
     assert server.asked == []
 
 
 def test_only_what_is_wrong_is_fetched_again(server):
-    folder = sources.get("ptbxl-500", patience=FAST).folder
-    damaged = folder / "records100/00000/00002_lr.dat"
-    damaged.write_bytes(b"damaged")
+    sources.get("ptbxl-500")
+    (sources.DATA / PTB / FILE).write_bytes(b"damaged")
     server.asked.clear()
-    assert sources.get("ptbxl-500", patience=FAST).fetched == 1
-    assert server.asked == [f"{PTB}/records100/00000/00002_lr.dat"]
-    assert damaged.read_bytes() == small_ptbxl()["records100/00000/00002_lr.dat"]
+    sources.get("ptbxl-500")
+    assert server.asked == [f"{PTB}/{FILE}"]
+    assert files_in(sources.DATA / PTB) == at_100_hz()
 
 
 def test_several_files_are_fetched_at_once(server):
     together = threading.Barrier(3)  # breaks, and the request fails, if files come one by one
     first = {f"{PTB}/records100/00000/{i:05}_lr.dat" for i in (1, 2, 3)}
     server.before = lambda path: together.wait(10) if path in first else None
-    assert sources.get("ptbxl-500", patience=FAST).fetched == len(at_100_hz())
+    sources.get("ptbxl-500")
 
 
 def test_headers_come_after_all_that_they_announce(server):
-    sources.get("ptbxl-500", patience=FAST)
+    sources.get("ptbxl-500")
     kinds = [path.endswith(".hea") for path in server.asked]
     assert kinds == sorted(kinds) and any(kinds)
 
@@ -134,111 +130,91 @@ def test_headers_come_after_all_that_they_announce(server):
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
 def test_fetched_files_have_ordinary_permissions(server, tmp_path):
     (tmp_path / "ordinary").write_bytes(b"")
-    path = sources.get("ptbxl-500", patience=FAST).folder / sources.TABLE
+    sources.get("ptbxl-500")
+    path = sources.DATA / PTB / sources.TABLE
     assert path.stat().st_mode == (tmp_path / "ordinary").stat().st_mode
 
 
 def test_the_rest_is_checked_against_the_published_list(server):
-    got = sources.get("nstdb", patience=FAST)
+    sources.get("nstdb")
     assert server.asked[0] == "nstdb/1.0.0/SHA256SUMS.txt"
-    assert files_in(got.folder) == files_in(server.root / "nstdb/1.0.0")
+    assert files_in(sources.DATA / "nstdb") == files_in(server.root / "nstdb")
     server.asked.clear()
-    assert sources.get("nstdb", patience=FAST).fetched == 0
+    assert sources.get("nstdb") == (3, 0)
     assert server.asked == []
     assert sources.verify("nstdb").passed
 
 
 # --- servers that misbehave ---------------------------------------------------------------------
 
-FILE = "records100/00000/00002_lr.dat"
 
-
-@pytest.mark.parametrize(
-    "fault", ["cut", "stall", "corrupt", 500, 503, (429, {"Retry-After": "0"})]
-)
+@pytest.mark.parametrize("fault", ["cut", "stall", "corrupt", 500, 503])
 def test_a_passing_fault_is_overcome(server, fault):
     server.faults[f"{PTB}/{FILE}"] = [fault, "ok"]
-    patience = HASTY if fault == "stall" else FAST
-    folder = sources.get("ptbxl-500", patience=patience).folder
-    assert files_in(folder) == at_100_hz()
+    sources.get("ptbxl-500")
+    assert files_in(sources.DATA / PTB) == at_100_hz()
     assert server.asked.count(f"{PTB}/{FILE}") == 2
 
 
 @pytest.mark.parametrize(
     ("fault", "requests", "found"),
     [
-        ("cut", 3, "broke off"),
-        ("stall", 3, "no data for 0.3 s"),
-        (
-            "corrupt",
-            3,
-            f"got {digest(at_100_hz()[FILE][:-1] + bytes([at_100_hz()[FILE][-1] ^ 1]))}",
-        ),
+        ("cut", 3, "Connection broken"),
+        ("stall", 3, "nothing came for 0.5 s"),
+        ("corrupt", 3, "does not match the known hash"),
         (404, 1, "HTTP status 404"),
-        (403, 1, "HTTP status 403"),
         (204, 1, "HTTP status 204"),
         (503, 3, "HTTP status 503"),
-        (429, 3, "HTTP status 429"),
-        ((429, {"Retry-After": "3600"}), 1, "3600 s"),
     ],
 )
 def test_a_lasting_fault_is_told_and_leaves_no_file(server, fault, requests, found):
     server.faults[f"{PTB}/{FILE}"] = [fault]
     with pytest.raises(SourceError) as caught:
-        sources.get("ptbxl-500", patience=HASTY if fault == "stall" else FAST)
-    error = caught.value
-    wanted = at_100_hz()
+        sources.get("ptbxl-500")
+    error, wanted = caught.value, at_100_hz()
     assert error.file == FILE and digest(wanted[FILE]) in str(error.expected)
     assert f"{server.url}{PTB}/{FILE}" in str(error)
     assert found in error.found and "again" in error.remedy
     assert server.asked.count(f"{PTB}/{FILE}") == requests
-    here = files_in(sources.DATA / PTB)
-    assert FILE not in here and here.items() <= wanted.items()  # whole files only
     server.faults.clear()
+    assert_goes_on(server)
+
+
+def assert_goes_on(server):
+    """What is there is whole, and the next `get` asks for the rest only."""
+    wanted, here = at_100_hz(), files_in(sources.DATA / PTB)
+    assert here.items() < wanted.items()
     server.asked.clear()
-    sources.get("ptbxl-500", patience=FAST)  # goes on where it stopped
+    sources.get("ptbxl-500")
     assert files_in(sources.DATA / PTB) == wanted
     assert Counter(server.asked) == Counter(f"{PTB}/{name}" for name in wanted.keys() - here.keys())
 
 
-def test_waits_double_and_obey_retry_after(server, tmp_path, monkeypatch):
-    waits: list[float] = []
-    monkeypatch.setattr(threading.Event, "wait", lambda self, s=None: waits.append(s) or False)
-    in_80_s = format_datetime(datetime.now(UTC) + timedelta(seconds=80), usegmt=True)
+def test_waits_double_and_obey_retry_after_within_a_minute(server, tmp_path, monkeypatch):
     name = f"{PTB}/scp_statements.csv"
-    busy = [503, 503, 503, (429, {"Retry-After": "30"}), (503, {"Retry-After": in_80_s}), 503, 503]
-    server.faults[name] = [*busy, "ok"]
+    after = [(429, {"Retry-After": seconds}) for seconds in ("30", "3600")]
+    server.faults[name] = [503, 503, 503, *after, "ok"]
     sums = {name: digest((server.root / name).read_bytes())}
-    patience = Patience(attempts=8, first_wait_s=1.0, longest_wait_s=50.0)
-    with pytest.raises(SourceError, match=r"asks to wait (79|80) s"):
-        fetch(sums, server.url, tmp_path, label="", patience=patience)
-    server.faults[name] = [*busy, "ok"]
-    waits.clear()
-    patience = replace(patience, longest_wait_s=100.0)
-    assert fetch(sums, server.url, tmp_path, label="", patience=patience) == 1
-    *backoff, asked, dated, longest, last = [s for s in waits if s]
-    assert backoff == [1, 2, 4] and asked == 30 and 78 < dated <= 80
-    assert (longest, last) == (32, 64)
+    assert fetch(sums, server.url, tmp_path, label="", attempts=6) == 1
+    assert server.waits == [2, 4, 30, 60]  # the second attempt follows at once
 
 
 def test_a_login_page_in_place_of_the_list_of_checksums(server):
     server.faults["nstdb/1.0.0/SHA256SUMS.txt"] = [b"<html>Please log in</html>"]
-    with pytest.raises(SourceError, match=r"SHA256SUMS.txt, line 1: .*login"):
-        sources.get("nstdb", patience=FAST)
-    assert files_in(sources.DATA) == {}
+    with pytest.raises(SourceError, match=r"SHA256SUMS.txt, line 1: .*delete the file"):
+        sources.get("nstdb")
 
 
-@pytest.mark.parametrize("name", ["../outside", "/etc/outside", "a/../../b", "a\\..\\b"])
-def test_a_list_of_checksums_cannot_name_files_outside(tmp_path, name):
-    (tmp_path / "sums").write_text(f"{'0' * 64}  {name}\n")
-    with pytest.raises(SourceError, match="sums, line 1"):
-        read_sums(tmp_path / "sums")
-
-
-@pytest.mark.parametrize("text", ["", "\n", "# only a comment\n", f"{'0' * 63} short\n"])
-def test_what_is_no_list_of_checksums_is_refused(tmp_path, text):
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "\n", f"{'0' * 63} short\n"),
+        *(f"{'0' * 64}  {name}\n" for name in ("../b", "/etc/b", "a/../../b", "a\\..\\b")),
+    ],
+)
+def test_a_list_of_checksums_names_files_inside_the_folder(tmp_path, text):
     (tmp_path / "sums").write_text(text)
-    with pytest.raises(SourceError, match="sums"):
+    with pytest.raises(SourceError, match="sums, line 1"):
         read_sums(tmp_path / "sums")
 
 
@@ -250,7 +226,7 @@ def test_lists_with_one_space_a_star_or_capitals_are_read(tmp_path):
 def test_a_folder_that_cannot_be_written_is_told(server):
     write(sources.DATA, {"ptb-xl": b"a file where the folder should be"})
     with pytest.raises(SourceError, match="cannot be written"):
-        sources.get("ptbxl-500", patience=FAST)
+        sources.get("ptbxl-500")
 
 
 # --- interruptions ------------------------------------------------------------------------------
@@ -274,14 +250,10 @@ def test_ctrl_c_leaves_whole_files_and_the_next_get_goes_on(server):
     server.before = press
     server.faults[f"{PTB}/records100/00000/00002_lr.hea"] = ["stall"]
     with pytest.raises(KeyboardInterrupt):
-        sources.get("ptbxl-500", patience=HASTY)
-    wanted, here = at_100_hz(), files_in(sources.DATA / PTB)
-    assert here.items() < wanted.items() and FILE in here
+        sources.get("ptbxl-500")
+    assert FILE in files_in(sources.DATA / PTB)
     server.before, server.faults = lambda path: None, {}
-    server.asked.clear()
-    sources.get("ptbxl-500", patience=FAST)
-    assert files_in(sources.DATA / PTB) == wanted
-    assert Counter(server.asked) == Counter(f"{PTB}/{name}" for name in wanted.keys() - here.keys())
+    assert_goes_on(server)
 
 
 def test_a_killed_download_leaves_no_file_under_its_name(server, tmp_path):
@@ -297,7 +269,7 @@ def test_a_killed_download_leaves_no_file_under_its_name(server, tmp_path):
         assert stalled.wait(30)
         child.kill()
     assert not (tmp_path / "killed" / FILE).exists()
-    fetch(sums, f"{server.url}{PTB}/", tmp_path / "killed", label="", patience=FAST)
+    fetch(sums, f"{server.url}{PTB}/", tmp_path / "killed", label="")
     assert (tmp_path / "killed" / FILE).read_bytes() == at_100_hz()[FILE]
 
 
@@ -318,7 +290,7 @@ def no_sockets(monkeypatch):
 def test_offline_forbids_every_request(server, no_sockets):
     for name in ("ptbxl-500", "nstdb"):
         with pytest.raises(SourceError, match="ECGNET_OFFLINE"):
-            sources.get(name, patience=FAST)
+            sources.get(name)
         with pytest.raises(SourceError, match="ECGNET_OFFLINE"):
             sources.choose(name)
     choice = sources.choose("auto")
@@ -328,9 +300,9 @@ def test_offline_forbids_every_request(server, no_sockets):
 
 
 def test_offline_reads_what_is_there(server, monkeypatch, request):
-    sources.get("ptbxl-500", patience=FAST)
+    sources.get("ptbxl-500")
     request.getfixturevalue("no_sockets")
-    assert sources.get("ptbxl-500", patience=FAST).fetched == 0
+    assert sources.get("ptbxl-500") == (len(at_100_hz()), 0)
     assert sources.choose("auto").name == sources.choose("ptbxl-500").name == "ptbxl-500"
 
 
@@ -342,7 +314,7 @@ def test_auto_falls_to_simulated_where_nothing_answers(server, monkeypatch):
         assert (choice.name, choice.root) == ("simulated", None)
         assert "SIMULATED" in choice.note and "no connection" in choice.note
         with pytest.raises(SourceError, match="no connection"):
-            sources.get("ptbxl-500", patience=FAST)
+            sources.get("ptbxl-500")
     assert files_in(sources.DATA) == {}
 
 
@@ -368,8 +340,9 @@ def test_auto_downloads_ptbxl_500_once(server):
 
 
 def test_auto_uses_an_interrupted_download_if_it_must_and_says_so(server, monkeypatch):
-    folder = sources.get("ptbxl-500", patience=FAST).folder
-    (folder / FILE).unlink()
+    sources.get("ptbxl-500")
+    folder = sources.DATA / PTB
+    (folder / FILE).with_suffix(".hea").unlink()
     monkeypatch.setenv("ECGNET_OFFLINE", "1")
     choice = sources.choose("auto")
     assert choice.name == "ptbxl-500" and f"{N - 1} of {N} recordings" in choice.note
@@ -383,13 +356,13 @@ LAYOUTS = ["ptb-xl", "ptb-xl/1.0.3", "ptb-xl/1.0.2", "physionet.org/files/ptb-xl
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_copy_is_read_in_place_before_anything_else(server, tmp_path, monkeypatch, layout):
-    sources.get("ptbxl-500", patience=FAST)
+    sources.get("ptbxl-500")
     server.asked.clear()
     copy = tmp_path / "copy"
     write(copy / layout, small_ptbxl())
-    (copy / layout / FILE).unlink()  # its 500 Hz version is there
-    (copy / layout / "records100/00000/00003_lr.hea").unlink()
-    (copy / layout / "records500/00000/00003_hr.dat").unlink()  # recording 3: half of each
+    (copy / layout / "records100/00000/00002_lr.hea").unlink()  # its 500 Hz version is there
+    for path in (copy / layout).glob("*/*/00003_*"):
+        path.unlink()
     before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
     monkeypatch.setenv("ECGNET_DATA", str(copy))
     assert sources.data_root() == copy
@@ -404,14 +377,14 @@ def test_a_copy_is_read_in_place_before_anything_else(server, tmp_path, monkeypa
 
 
 def test_a_whole_ptbxl_in_data_comes_before_ptbxl_500(server):
-    sources.get("ptbxl-500", patience=FAST)
+    sources.get("ptbxl-500")
     write(sources.DATA / "ptb-xl/1.0.3", small_ptbxl())
     choice = sources.choose("auto")
     assert (choice.name, choice.root) == ("ptbxl", sources.DATA / "ptb-xl/1.0.3")
 
 
 def test_what_ptbxl_500_holds_is_never_called_the_whole(server):
-    sources.get("ptbxl-500", patience=FAST)
+    sources.get("ptbxl-500")
     with pytest.raises(SourceError, match=r"data get ptbxl"):
         sources.choose("ptbxl")  # 540 MB are not fetched unasked
     assert sources.state("ptbxl") == ""
@@ -431,7 +404,7 @@ def test_a_copy_without_ptbxl_is_named_as_the_reason(server, tmp_path, monkeypat
     monkeypatch.setenv("ECGNET_OFFLINE", "1")
     assert "ECGNET_DATA holds no PTB-XL" in sources.choose("auto").note
     monkeypatch.delenv("ECGNET_OFFLINE")
-    sources.get("ptbxl-500", patience=FAST)
+    sources.get("ptbxl-500")
     choice = sources.choose("auto")
     assert choice.root == sources.DATA / PTB and choice.note.endswith("read from data/")
 
@@ -459,14 +432,6 @@ def test_simulated_is_never_fetched_or_found(server):
             use("simulated")
 
 
-@pytest.mark.parametrize("table", [b"\xff\xfe", b"a,b\n1,2\n", b"ecg_id,filename_lr\n1\n"])
-def test_a_table_that_cannot_be_read_is_told(server, tmp_path, monkeypatch, table):
-    write(tmp_path / "copy/ptb-xl", small_ptbxl() | {sources.TABLE: table})
-    monkeypatch.setenv("ECGNET_DATA", str(tmp_path / "copy"))
-    with pytest.raises(SourceError, match=sources.TABLE):
-        sources.choose("auto")
-
-
 # --- checks -------------------------------------------------------------------------------------
 
 
@@ -484,13 +449,11 @@ def test_verify_finds_what_is_wrong_and_what_is_missing(copy):
     report = sources.verify("ptbxl-500")
     assert report.passed and set(report.right) == set(small_ptbxl())
     assert not (report.wrong or report.missing)
-    data = bytearray((copy / FILE).read_bytes())
-    data[7] ^= 1
-    (copy / FILE).write_bytes(data)
+    (copy / FILE).write_bytes(data := b"damaged")
     (copy / "scp_statements.csv").unlink()
     report = sources.verify("ptbxl-500")
     assert not report.passed and [file for file, _ in report.wrong] == [FILE]
-    assert digest(bytes(data)) in report.wrong[0][1]
+    assert digest(data) in report.wrong[0][1]
     assert report.missing == ["scp_statements.csv"]
     assert str(report) == "ptbxl-500: 12 right, 1 wrong, 1 missing"
 
@@ -517,7 +480,7 @@ def test_a_file_of_another_release_is_right_if_its_own_list_says_so(copy):
 
 def test_verify_needs_a_list_and_a_source(copy):
     (copy / "SHA256SUMS.txt").unlink()
-    with pytest.raises(SourceError, match=r"SHA256SUMS.txt: nothing at hand says"):
+    with pytest.raises(SourceError, match=r"SHA256SUMS.txt: no list of checksums"):
         sources.verify("ptbxl")
     with pytest.raises(SourceError, match="data get ludb"):
         sources.verify("ludb")

@@ -61,14 +61,11 @@ def test_without_nstdb_noise_is_simulated_and_the_note_says_so(tmp_path, monkeyp
     assert "simulated noise" in note and set(tracks) == set(noise.NOISE_KINDS)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"not an archive"])
-def test_a_broken_excerpt_is_refused_by_nstdb(excerpt, content):
-    excerpt.write_bytes(content)
-    with pytest.raises(SourceError, match="the noise excerpt cannot be read"):
-        noise.nstdb(FS, 1)
-
-
-def test_an_excerpt_without_its_arrays_is_refused(excerpt):
+def test_a_broken_excerpt_is_refused(excerpt):
+    for content in (b"", b"PK\x03\x04 cut off", b"not an archive"):
+        excerpt.write_bytes(content)
+        with pytest.raises(SourceError, match="the noise excerpt cannot be read"):
+            noise.nstdb(FS, 1)
     np.savez(excerpt, fs=360, bw=np.zeros((5, 2)))
     with pytest.raises(SourceError, match="arrays fs, gain_adu_per_mV"):
         noise.nstdb(FS, 1)
@@ -87,14 +84,13 @@ def test_real_excerpt_has_the_character_of_each_kind(physionet):
 
 
 def test_drawn_noise_is_standard_seeded_and_another_stretch_for_each_lead():
-    tracks = TRACKS
     for kind in (*noise.NOISE_KINDS, "mix"):
-        drawn = noise.draw_noise(tracks, kind, (3, 12, 1000), seed=5)
+        drawn = noise.draw_noise(TRACKS, kind, (3, 12, 1000), seed=5)
         assert drawn.shape == (3, 12, 1000)
         assert np.abs(drawn.mean(-1)).max() < 1e-6
         assert drawn.std(-1) == pytest.approx(1, rel=1e-5)
-        assert np.array_equal(drawn, noise.draw_noise(tracks, kind, (3, 12, 1000), seed=5))
-        assert not np.array_equal(drawn, noise.draw_noise(tracks, kind, (3, 12, 1000), seed=6))
+        assert np.array_equal(drawn, noise.draw_noise(TRACKS, kind, (3, 12, 1000), seed=5))
+        assert not np.array_equal(drawn, noise.draw_noise(TRACKS, kind, (3, 12, 1000), seed=6))
         alike = np.corrcoef(drawn.reshape(36, -1))
         assert np.abs(alike[~np.eye(36, dtype=bool)]).max() < 0.9999
 
@@ -108,9 +104,8 @@ def test_noise_longer_than_its_track_goes_on_without_a_jump():
 @pytest.mark.parametrize("level", [-6, 0, 24])
 def test_noise_is_added_at_the_level_asked_for_in_every_lead(level):
     clean = np.stack([3 * beats_at([1.0, 2.0])[0], 0.2 * beats_at([3.3])[0], np.full(5000, 0.4)])
-    added = noise.add_noise(
-        clean, noise.draw_noise(noise.simulated_noise(500), "mix", clean.shape, 0), level
-    )
+    dirt = noise.draw_noise(noise.simulated_noise(500), "mix", clean.shape, 0)
+    added = noise.add_noise(clean, dirt, level)
     assert noise.snr_db(clean, added)[:2] == pytest.approx(level, abs=1e-3)
     assert np.array_equal(added[2], clean[2].astype(np.float32))
     assert added.dtype == np.float32
@@ -131,7 +126,6 @@ def test_measures_of_an_estimate_a_tenth_too_tall():
     clean = beats_at([0.5, 1.5, 2.5, 3.5])
     assert noise.snr_db(clean, 1.1 * clean) == pytest.approx(20, abs=1e-4)
     assert noise.prd_percent(clean, 1.1 * clean + 7) == pytest.approx(10, abs=1e-3)
-    assert noise.rmse_mv(clean, 1.1 * clean + 7) == pytest.approx(0.1 * clean.std(-1), rel=1e-3)
     assert np.all(noise.snr_db(clean, clean) == np.inf)
     assert np.all(noise.prd_percent(clean, clean) == 0)
     qrs, st = noise.wave_errors(clean[None], 1.1 * clean[None], 500)
@@ -169,15 +163,8 @@ def test_tables_say_what_erasing_and_doing_nothing_are_worth():
     clean = np.stack([beats_at([1.0, 2.0, 3.1], FS, 5.0), beats_at([0.7, 2.2], FS, 5.0)])
     clean[1, 1] = 0  # a flat lead counts for nothing
     chosen = {"do nothing": lambda x, fs: x, "erase": lambda x, fs: np.zeros_like(x)}
-    quality = quality_table(
-        clean,
-        FS,
-        TRACKS,
-        kinds=("muscle", "mix"),
-        snrs_db=(-6, 24),
-        chosen=chosen,
-    )
-    assert len(quality) == 2 * (1 + 2 * 2)
+    quality = quality_table(clean, FS, TRACKS, chosen)
+    assert len(quality) == 2 * (1 + 4 * 6)
     rows = quality.set_index(["method", "noise", "snr_db"])
     assert rows.loc[("erase", "muscle", 24), "gain_db"] == pytest.approx(-24, abs=1e-3)
     assert rows.loc[("erase", "mix", -6), "gain_db"] == pytest.approx(6, abs=1e-3)
@@ -192,13 +179,9 @@ def test_tables_say_what_erasing_and_doing_nothing_are_worth():
     ("call", "says"),
     [
         (lambda: noise.nstdb(FS, 0), "two channels"),
-        (
-            lambda: noise.draw_noise(TRACKS, "thunder", (2, 100), 0),
-            "unknown noise",
-        ),
+        (lambda: noise.draw_noise(TRACKS, "thunder", (2, 100), 0), "unknown noise"),
         (lambda: noise.add_noise(np.zeros((2, 100)), np.zeros((2, 99)), 6), "another shape"),
         (lambda: noise.reference_ecg(np.zeros((12, 1500)), 500, 100), "too short"),
-        (lambda: quality_table(np.zeros((12, 100)), FS, TRACKS), r"\(B, L, T\)"),
     ],
 )
 def test_bad_input_is_refused(call, says):

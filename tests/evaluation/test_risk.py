@@ -92,9 +92,8 @@ def frames(n: int = 3000) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return truth and scores of validation recordings; QT is too rare, 100 are unknown."""
     sick, score = sample(n, slope=0.5, intercept=1)
     rare = np.arange(n) < 19
-    truth = pd.DataFrame({"abnormal": sick, "MI": sick & (score > 0.5), "QT": rare}).astype(
-        "boolean"
-    )
+    truth = pd.DataFrame({"abnormal": sick, "MI": sick & (score > 0.5), "QT": rare})
+    truth = truth.astype("boolean")
     truth.loc[:99, "abnormal"] = pd.NA
     return truth, pd.DataFrame({"abnormal": score, "MI": score * 0.9, "QT": score * 0.1})
 
@@ -282,11 +281,10 @@ def every_figure() -> dict:
     errors.index = ["abnormal", "MI"]
     curve = decision_curve(truth, p, np.linspace(0.05, 0.8, 20))
     counts = np.vstack([np.ones((1, 300), int), patient_resamples(np.arange(300), 20, seed=0)])
+    rates = rates.rename(columns={"rate": "value"})
     return {
         "calibration_errors": scores.calibration_errors(errors, title="Errors"),
-        "whiskers": scores.whiskers(
-            rates.rename(columns={"rate": "value"}), xlabel="rate (0 to 1)"
-        ),
+        "whiskers": scores.whiskers(rates, xlabel="rate (0 to 1)"),
         "net_benefit": scores.net_benefit({"network": curve}, title="Benefit"),
         "selective_f1": scores.selective_f1(*abstention(truth, p, counts), 0.99, title="F1"),
     }

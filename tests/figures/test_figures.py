@@ -14,7 +14,7 @@ from matplotlib.colors import to_rgb
 from ecgnet_lib import figures
 from ecgnet_lib.datasets.labels import CLASSES
 from ecgnet_lib.datasets.records import LEADS
-from ecgnet_lib.errors import ConfigError, PageError, SignalError
+from ecgnet_lib.errors import PageError, SignalError
 from ecgnet_lib.evaluation.metrics import per_class
 from ecgnet_lib.evaluation.results import ablation, effect
 from ecgnet_lib.figures import method, style
@@ -64,7 +64,7 @@ def every_figure(x: np.ndarray) -> dict[str, object]:
                             "val_auc": [0.6, 0.7], "seconds": [1.0, 2.0]})  # fmt: skip
     return {
         "ecg_paper": figures.ecg_paper(x, FS_HZ),
-        "ecg_strip": figures.ecg_strip(x[:2], FS_HZ, LEADS[:2], heat=np.linspace(0, 1, 50)),
+        "ecg_strip": figures.ecg_strip(x[:2], FS_HZ, LEADS[:2], heat=[np.linspace(0, 1, 50)] * 2),
         "spectrum": figures.spectrum({"II": x[1]}, FS_HZ),
         "scalogram": figures.scalogram(
             np.ones((5, 1000)), np.geomspace(1, 40, 5), np.arange(1000) / FS_HZ, x[1]
@@ -72,7 +72,7 @@ def every_figure(x: np.ndarray) -> dict[str, object]:
         "journey": figures.journey(stages(x)),
         "gates": figures.gates(x[:4, :25], [0.1, 0.9, 0.5, 0.3], np.ones(25), x[:4, :25], 2.5),
         "patches": figures.patches(x[1, :250], FS_HZ, 20, 10),
-        "arcs": figures.token_attention_arcs(x[1, :250], FS_HZ, looks_back(25), 20, keep=3),
+        "arcs": figures.token_attention_arcs(x[1, :250], FS_HZ, looks_back(25), 20),
         "lead_graph": figures.lead_graph(attention),
         "token_attention": figures.token_attention(np.eye(10), 5.0),
         "training_curves": figures.training_curves(history, kept=2),
@@ -99,20 +99,15 @@ def test_every_axis_names_its_quantity_and_its_unit(drawn):
         for ax in fig.axes:
             if not ax.axison:  # diagrams have no axes to name
                 continue
-            for axis in (ax.xaxis, ax.yaxis):
-                label = axis.label.get_text().replace("\n", " ")
-                if label:
-                    ok = unit.search(label) or label in bare or label.startswith("time (s)")
-                    assert ok, f"{name}: {label!r} has no unit"
-                    seen += 1
+            labels = [
+                label.replace("\n", " ") for label in (ax.get_xlabel(), ax.get_ylabel()) if label
+            ]
+            assert labels, f"{name} has an axis without any label"
+            for label in labels:
+                ok = unit.search(label) or label in bare or label.startswith("time (s)")
+                assert ok, f"{name}: {label!r} has no unit"
+            seen += len(labels)
     assert seen > 25
-
-
-def test_every_panel_is_labelled(drawn):
-    for name, fig in drawn.items():
-        for ax in (a for a in fig.axes if a.axison):
-            labels = [ax.get_xlabel(), ax.get_ylabel()]
-            assert any(labels), f"{name} has an axis without any label"
 
 
 def test_paper_has_squares_of_one_and_five_millimetres(drawn):
@@ -129,10 +124,7 @@ def test_paper_has_squares_of_one_and_five_millimetres(drawn):
 def test_a_millimetre_is_as_wide_as_it_is_high(signal, seconds):
     n = int(seconds * FS_HZ)
     x = np.tile(signal, 3)[:, :n]
-    for fig in (
-        figures.ecg_strip(x[:3], FS_HZ, LEADS[:3]),
-        *([figures.ecg_paper(x, FS_HZ)] if seconds >= 2.5 else []),
-    ):
+    for fig in (figures.ecg_strip(x[:3], FS_HZ, LEADS[:3]), figures.ecg_paper(x, FS_HZ)):
         fig.savefig(io.BytesIO(), format="raw", dpi=100)
         to_pixels = fig.axes[0].transData.transform
         (x0, y0), (x1, y1) = to_pixels((0, 0)), to_pixels((1 / 25, 1 / 10))  # 1 mm by 1 mm
@@ -156,16 +148,6 @@ def test_paper_shows_each_lead_in_its_quarter_and_lead_ii_in_full(drawn, signal)
     assert sorted(round(s[-1] - s[0], 1) for s in spans) == [2.5] * 12 + [10.0]
     peak = max(line.get_ydata().max() - np.median(line.get_ydata()) for line in ax.lines)
     assert peak == pytest.approx(1.7, abs=0.1)  # V4, which is shown from 7.5 s on
-
-
-def test_paper_accepts_leads_in_any_order(drawn, signal):
-    order = np.random.default_rng(3).permutation(12)
-    shuffled = figures.ecg_paper(signal[order], FS_HZ, [LEADS[k] for k in order])
-    curves = [
-        {tuple(np.round(line.get_ydata(), 6)) for line in fig.axes[0].lines}
-        for fig in (shuffled, drawn["ecg_paper"])
-    ]
-    assert curves[0] == curves[1]
 
 
 def test_alternative_text_states_what_is_drawn(drawn):
@@ -250,7 +232,8 @@ def test_compared_networks_stand_at_their_values_and_not_against_themselves():
     }
     fig = figures.compared(rows, "none", title="T")
     assert [[x for x, _ in dots(ax)] for ax in fig.axes] == [[0.8, 0.85], [0.05]]
-    assert "ours: macro AUC 0.850 (0.750 to 0.950), difference to none 0.050" in fig.get_label()
+    want = 'ours: macro AUC 0.850 (0.750 to 0.950), macro AUC minus that of "none" 0.050'
+    assert want in fig.get_label()
 
 
 def test_bars_are_as_long_as_their_numbers_and_say_them():
@@ -270,7 +253,6 @@ def test_an_ablation_is_compared_with_the_network_that_saw_real_recordings_only(
     assert rows["full"]["macro_auc"]["value"] == 0.8
     assert rows["no GAT"]["difference_to_full"]["value"] == -0.1
     assert rows["no GAT"]["effect"].startswith("changes the macro AUC by -0.100")
-    assert dots(figures.compared(rows, "full").axes[1]) == [(-0.1, 1.0)]
 
 
 @pytest.mark.parametrize(
@@ -320,7 +302,7 @@ def test_leads_stand_where_they_belong():
     assert "-aVR" in texts(fig.axes[0]) and "aVR" not in texts(fig.axes[0])
 
 
-def test_arrows_run_from_source_to_listener():
+def test_arrows_run_from_source_to_target():
     weights = np.zeros((12, 12))
     weights[LEADS.index("V1"), LEADS.index("V4")] = 0.7
     ax = figures.lead_graph(weights).axes[0]
@@ -371,13 +353,12 @@ def test_patches_are_those_of_the_stem(signal):
 def test_arcs_join_the_token_to_those_it_hears(signal):
     from matplotlib.patches import Arc
 
-    fig = figures.token_attention_arcs(signal[1, :250], FS_HZ, looks_back(25), 20, keep=3)
+    fig = figures.token_attention_arcs(signal[1, :250], FS_HZ, looks_back(25), 20)
     arcs = [p for p in fig.axes[0].patches if isinstance(p, Arc)]
-    ends = {(round(a.center[0] - a.width / 2, 6), round(a.center[0] + a.width / 2, 6))
-            for a in arcs}  # fmt: skip
-    assert ends == {(1.55, 2.05), (1.05, 2.05), (0.55, 2.05)}
-    widths = {round(a.center[0] - a.width / 2, 2): a.get_linewidth() for a in arcs}
-    assert widths[1.55] > widths[1.05] > widths[0.55]
+    arcs = sorted(arcs, key=lambda a: -a.get_linewidth())
+    ends = [a.center[0] + side * a.width / 2 for a in arcs[:3] for side in (-1, 1)]
+    assert ends == pytest.approx([1.55, 2.05, 1.05, 2.05, 0.55, 2.05])
+    assert len({a.get_linewidth() for a in arcs[:3]}) == 3
 
 
 def test_show_gives_image_and_escaped_text(capsys, drawn):
@@ -396,30 +377,22 @@ def test_show_refuses_a_figure_without_text(drawn):
 
 
 @pytest.mark.parametrize(
-    ("draw", "error"),
+    "draw",
     [
-        (lambda x: figures.ecg_paper(x[:11], FS_HZ), SignalError),
-        (lambda x: figures.ecg_paper(x[:3], FS_HZ, LEADS[:3]), SignalError),
-        (lambda x: figures.ecg_strip(np.tile(x[:1], 4), FS_HZ, ["I"]), SignalError),
-        (lambda x: figures.ecg_strip(x[:1], FS_HZ, ["I"], heat=np.ones((3, 5))), SignalError),
-        (lambda x: figures.scalogram(x, np.ones(3), np.ones(4), x[0]), SignalError),
-        (lambda x: figures.lead_graph(np.eye(11)), SignalError),
-        (
-            lambda x: figures.journey([figures.Stage("a", "b", (1,), x[0])]),
-            SignalError,
-        ),
-        (lambda x: figures.gates(x[:4], np.ones(3), np.ones(1000), x[:4], 10), SignalError),
-        (lambda x: figures.patches(x, FS_HZ, 20, 10), SignalError),
-        (lambda x: figures.token_attention_arcs(x[0], FS_HZ, np.eye(5), 5), SignalError),
-        (lambda x: figures.lead_graph(np.eye(1), ["V9"]), ConfigError),
-        (lambda x: figures.token_attention(np.ones((3, 4)), 1.0), SignalError),
-        (lambda x: figures.training_curves(pd.DataFrame({"auc": [1.0]})), ConfigError),
-        (lambda x: figures.confusion_matrix(np.eye(2), ["a"]), SignalError),
-        (lambda x: figures.reliability([1.0], [1.5]), SignalError),
+        lambda x: figures.ecg_paper(x[:11], FS_HZ),
+        lambda x: figures.ecg_strip(np.tile(x[:1], 4), FS_HZ, ["I"]),
+        lambda x: figures.ecg_strip(x[:1], FS_HZ, ["I"], heat=np.ones((3, 5))),
+        lambda x: figures.ecg_heat(x, FS_HZ, np.ones((3, 5))),
+        lambda x: figures.lead_graph(np.eye(11)),
+        lambda x: figures.journey([figures.Stage("a", "b", (1,), x[0])]),
+        lambda x: figures.gates(x[:4], np.ones(3), np.ones(1000), x[:4], 10),
+        lambda x: figures.patches(x, FS_HZ, 20, 10),
+        lambda x: figures.token_attention_arcs(x[0], FS_HZ, np.eye(5), 5),
+        lambda x: figures.reliability([1.0], [1.5]),
     ],
 )
-def test_bad_input_is_refused_by_name(draw, error, signal):
-    with pytest.raises(error):
+def test_bad_input_is_refused_by_name(draw, signal):
+    with pytest.raises(SignalError):
         draw(signal)
 
 
@@ -471,9 +444,9 @@ def test_red_and_green_would_fail_that_test():
 
 
 def test_real_recordings_are_drawn(physionet):
-    from ecgnet_lib.datasets.records import read, standard
+    from ecgnet_lib.datasets.records import in_standard_order, read
 
     recording = read(physionet / "ptb-xl" / "records100" / "00000" / "00001_lr")
-    x = standard(recording)
+    x = in_standard_order(recording)
     label = figures.ecg_paper(x, recording.fs_hz).get_label()
     assert f"{x.max():+.1f} mV in {LEADS[x.max(axis=1).argmax()]}" in label

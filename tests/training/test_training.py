@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -29,6 +31,11 @@ TINY = ModelConfig(channels=8, width=16, d_ff=32, tst_layers=1, stem_layers=1, d
 
 def tiny() -> FoundationalECGNet:
     return FoundationalECGNet(TINY)
+
+
+def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    ours, theirs = a.state_dict(), b.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
 
 
 def toy(n: int = 96, seed: int = 0) -> tuple[np.ndarray, Labels]:
@@ -71,27 +78,26 @@ def test_fit_learns_and_is_bitwise_repeatable() -> None:
     config = TrainConfig(crops=768, batch=16, learning_rate=1e-2, seed=3)
     model, history = fit(signals, labels, train, val, tiny, config)
     again, history2 = fit(signals, labels, train, val, tiny, config)
-    for mine, theirs in zip(model.parameters(), again.parameters(), strict=True):
-        assert torch.equal(mine, theirs)
+    assert same(model, again)
     pd.testing.assert_frame_equal(history.drop(columns="seconds"), history2.drop(columns="seconds"))
     assert len(history) == 12
     assert history["val_auc"].max() > 0.95
     scores = predict_crops(model, signals[val], overlap=0)
     assert macro_auc(labels, val, *scores) == pytest.approx(history["val_auc"].max())
     other, _ = fit(signals, labels, train, val, tiny, TrainConfig(crops=64, batch=16, seed=4))
-    assert not torch.equal(next(model.parameters()), next(other.parameters()))
+    assert not same(model, other)
 
 
 def test_pretrained_weights_are_the_start_and_stay_untouched() -> None:
     signals, labels = toy()
     train, val = np.arange(48), np.arange(48, 64)
     start, _ = fit(signals, labels, train, val, tiny, TrainConfig(crops=96, batch=16))
-    before = {name: value.clone() for name, value in start.state_dict().items()}
+    before = copy.deepcopy(start)
     still = TrainConfig(crops=48, batch=16, learning_rate=0.0)
     again, _ = fit(signals, labels, train, val, tiny, still, initial=start)
     for (name, mine), theirs in zip(again.named_parameters(), start.parameters(), strict=True):
         assert torch.equal(mine, theirs), name
-    assert all(torch.equal(before[name], value) for name, value in start.state_dict().items())
+    assert same(before, start)
 
 
 def test_test_recordings_have_no_influence() -> None:
@@ -101,8 +107,7 @@ def test_test_recordings_have_no_influence() -> None:
     model, _ = fit(signals, labels, train, val, tiny, config)
     signals[64:] = np.nan
     again, _ = fit(signals, labels, train, val, tiny, config)
-    for mine, theirs in zip(model.parameters(), again.parameters(), strict=True):
-        assert torch.equal(mine, theirs)
+    assert same(model, again)
 
 
 def test_crops_cover_the_recording_and_are_averaged() -> None:
@@ -127,14 +132,11 @@ def test_augmentation_keeps_shape_seed_and_at_least_one_lead() -> None:
     wild = TrainConfig(lead_dropout=5.0)
     y, present = augment(x, wild, 100, torch.Generator().manual_seed(0))
     again, _ = augment(x, wild, 100, torch.Generator().manual_seed(0))
-    assert y.shape == x.shape
-    assert torch.equal(y, again)
-    assert present.any(1).all()
-    assert not present.all()
+    assert y.shape == x.shape and torch.equal(y, again)
+    assert present.any(1).all() and not present.all()
     still = TrainConfig(gain=0, noise_mv=0, wander_mv=0, lead_dropout=0)
     y, present = augment(x, still, 100, torch.Generator())
-    assert torch.equal(y, x)
-    assert present.all()
+    assert torch.equal(y, x) and present.all()
 
 
 def test_a_class_with_a_handful_of_positives_does_not_count() -> None:
@@ -172,11 +174,6 @@ class Lazy:
     def batch(self, rows: np.ndarray) -> np.ndarray:
         self.most = max(self.most, len(rows))
         return self.signals[rows]
-
-
-def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
-    ours, theirs = a.state_dict(), b.state_dict()
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
 
 
 def test_recordings_on_disk_train_the_same_network_a_batch_at_a_time() -> None:
@@ -251,14 +248,12 @@ def test_focal_loss_is_its_definition() -> None:
 
     sick = [0, 2, 3]
     want = written_out(a, abnormal).mean() + written_out(d[sick], diseases[sick]).sum(1).mean()
-    torch.testing.assert_close(
-        two_stage_loss((a, d), abnormal, diseases, known, "sigmoid", gamma=2.0), want
-    )
+    got = two_stage_loss((a, d), abnormal, diseases, known, "sigmoid", gamma=2.0)
+    torch.testing.assert_close(got, want)
     p = d[sick].softmax(1)[range(3), [1, 3, 0]]
     want = written_out(a, abnormal).mean() + (-((1 - p) ** 2) * p.log()).mean()
-    torch.testing.assert_close(
-        two_stage_loss((a, d), abnormal, diseases, known, "softmax", gamma=2.0), want
-    )
+    got = two_stage_loss((a, d), abnormal, diseases, known, "softmax", gamma=2.0)
+    torch.testing.assert_close(got, want)
     certain = torch.full((6,), 200.0, requires_grad=True)
     two_stage_loss((certain, d), 0 * abnormal + 1, diseases, known, "sigmoid", 0.5).backward()
     assert torch.isfinite(certain.grad).all()

@@ -234,22 +234,19 @@ def predict(files: tuple[Path, ...], out: Path | None) -> None:
 
 @main.command()
 @click.argument("name", required=False)
-@click.option("--list", "listed", is_flag=True, help="List the experiments with their state.")
-@click.option("--data", metavar="DB", help="comparison only: on this database, not the record's.")
-def experiment(name: str | None, listed: bool, data: str | None) -> None:
-    """Make the results NAME again; some take hours.
+@click.option("--list", "listed", is_flag=True, help="List the experiments.")
+def experiment(name: str | None, listed: bool) -> None:
+    """Make the stored result NAME again; some take hours.
 
-    Long ones go on where they stopped; two processes share the work.
+    An experiment that was stopped goes on where it stopped.
     """
-    from ecgnet_lib import experiments
+    from ecgnet_lib.experiments import EXPERIMENTS, run
 
     if listed or name is None:
-        print_table(("experiment", "state", "what it does"), experiments.states())
+        docs = {n: (make.__doc__ or "").partition("\n")[0] for n, make in EXPERIMENTS.items()}
+        print_table(("experiment", "what it does"), list(docs.items()))
     else:
-        from ecgnet_lib.press.sealed import sealing
-
-        with sealing():
-            experiments.run(name, data)
+        run(name, click.echo)
 
 
 def short(value: object) -> str:

@@ -1,15 +1,16 @@
 """Evaluation: metrics with intervals, risk, leakage, explanation (pages 8 to 11).
 
-`metrics` per class with patient-level bootstraps, `results` the stored results, `classifiers` peers
-without a network, `risk` calibration and triage, `leakage` protocols with leaks, `explain`
-attributions and their test, `predict` the output for one recording.
+`metrics` per class with patient-level bootstraps, `methods` the same for all methods of a protocol,
+`results` the stored results, `classifiers` peers without a network, `risk` calibration and triage,
+`leakage` protocols with leaks, `explain` attributions and their test, `predict` the output for one
+recording.
 """
 
 import lazy_loader as lazy
 
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
-    ["classifiers", "explain", "leakage", "metrics", "predict", "results", "risk"],
+    ["classifiers", "explain", "leakage", "methods", "metrics", "predict", "results", "risk"],
     {
         "explain": [
             "FORMS",
@@ -24,6 +25,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "territory_share",
             "units_of",
         ],
+        "methods": ["apply_thresholds", "class_metrics", "evaluate", "evaluate_run"],
         "metrics": [
             "MIN_POSITIVES",
             "best_threshold",

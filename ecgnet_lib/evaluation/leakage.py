@@ -1,16 +1,16 @@
 """The leakage lab: one pipeline, and one parameter that says where it lets the test set in.
 
-The pipeline cuts recordings into windows, deals the windows out to training, validation and test,
-brings them to a common scale, trains, fixes a threshold, and judges. A `Protocol` changes one of
-these steps; everything else, the judged kind of window included, stays as it is for `patient`:
+The pipeline cuts recordings into windows, assigns the windows to training, validation and test,
+standardises them, trains, chooses a threshold, and evaluates. A `Protocol` changes one of these
+steps; everything else stays as it is for `patient`:
 
-    windows = cut(table, PROTOCOLS["windows"])
-    split = deal(windows, PROTOCOLS["windows"])
+    windows = make_windows(table, PROTOCOLS["windows"])
+    split = assign_windows(windows, PROTOCOLS["windows"])
     audit(split, windows)  # raises SplitError
 
-Judged is always the 2.5-s window of an original recording, on a grid without overlap. Further
-windows and copies, where a protocol makes them, can only help the training. Recordings and windows
-are positions in a table, as in `splits`.
+Evaluated are the 2.5-s windows of original recordings, on a grid without overlap. Further windows
+and copies, where a protocol makes them, are for training only. Recordings and windows are positions
+in a table, as in `splits`.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from sklearn.base import ClassifierMixin, clone
 from ecgnet_lib.datasets.labels import DISEASES
 from ecgnet_lib.datasets.splits import Split, kfold
 from ecgnet_lib.errors import ConfigError
-from ecgnet_lib.evaluation.metrics import MIN_POSITIVES, best_threshold, per_class
+from ecgnet_lib.evaluation.methods import NAMES
+from ecgnet_lib.evaluation.metrics import MIN_POSITIVES
 
-NAMES = ["abnormal", *DISEASES]
 SCORES = [f"p_{name}" for name in NAMES]
-WINDOW_S = 2.5  # what the network sees at once, here also the unit of judgement
+WINDOW_S = 2.5  # what the network sees at once, here also the unit that is evaluated
 BAND_S = 0.6  # length of Welch's segments: bands of 1.7 Hz
-PARTS, TEST, VAL = 20, 5, 3  # of twenty parts five test, three validate, twelve train
+PARTS, TEST, VAL = 20, 5, 3  # of twenty folds five test, three validate, twelve train
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Protocol:
 
     @property
     def sound(self) -> bool:
-        """Return whether nothing of a test patient is known before the judgement."""
+        """Return whether training and threshold have seen no test patient."""
         return (self.keep, self.scale_from, self.threshold_from) == ("patient", "train", "val")
 
 
@@ -66,16 +66,16 @@ PROTOCOLS = {
     "overlapping windows, by patient": Protocol(
         "three further windows in each gap, all stay with their patient", hop_s=WINDOW_S / 4
     ),
-    "record": Protocol("recordings are dealt out, a patient's may part", keep="recording"),
+    "record": Protocol("recordings are split at random, not patients", keep="recording"),
     "normalised with the test set": Protocol(
         "mean and spread come from all windows, the tested too", scale_from="all"
     ),
     "threshold from the test set": Protocol(
         "the threshold is the best one on the test set", threshold_from="test"
     ),
-    "windows": Protocol("windows are dealt out, a recording's may part", keep="window"),
+    "windows": Protocol("windows are split at random, not recordings", keep="window"),
     "overlapping windows": Protocol(
-        "windows that overlap by three quarters are dealt out", keep="window", hop_s=WINDOW_S / 4
+        "overlapping windows are split at random", keep="window", hop_s=WINDOW_S / 4
     ),
     "over-sampled before the split": Protocol(
         "rare recordings are copied, then each copy counts as a new patient",
@@ -108,10 +108,10 @@ def cohort(table: pd.DataFrame, least: int, seed: int = 0) -> np.ndarray:
     return np.flatnonzero(chosen)
 
 
-def copies_of(table: pd.DataFrame) -> np.ndarray:
+def oversampling_factors(table: pd.DataFrame) -> np.ndarray:
     """Return how often each recording must stand for its rarest disease to equal NORM, (N,).
 
-    Diseases with fewer than MIN_POSITIVES recordings are not balanced: nobody could judge them.
+    Diseases with fewer than MIN_POSITIVES recordings are not balanced: they cannot be evaluated.
     """
     held = table[list(DISEASES)].to_numpy(bool)
     size = held.sum(axis=0)
@@ -119,32 +119,34 @@ def copies_of(table: pd.DataFrame) -> np.ndarray:
     return np.maximum((held * factor).max(axis=1), 1).astype(int)
 
 
-def cut(table: pd.DataFrame, protocol: Protocol, recording_s: float = 10.0) -> pd.DataFrame:
+def make_windows(
+    table: pd.DataFrame, protocol: Protocol, recording_s: float = 10.0
+) -> pd.DataFrame:
     """Cut recordings into windows; gives a table of windows with the columns of `table` and more.
 
-    recording: its name; row: its position; start_s; copy: 0 for the original; judged: whether the
-    window is of an original and on the grid without overlap. The index names each window once.
+    recording: its name; row: its position; start_s; copy: 0 for the original; evaluated: whether
+    the window is of an original and on the grid without overlap. The index names each window once.
     """
     starts = np.arange(0, recording_s - WINDOW_S + 1e-9, protocol.hop_s)
-    times = copies_of(table) if protocol.copies else np.ones(len(table), dtype=int)
+    times = oversampling_factors(table) if protocol.copies else np.ones(len(table), dtype=int)
     row = np.repeat(np.arange(len(table)), times)
     copy = np.concatenate([np.arange(n) for n in times])
     row, copy = (np.repeat(a, len(starts)) for a in (row, copy))
     start = np.tile(starts, len(row) // len(starts))
     windows = table.iloc[row].assign(recording=table.index[row], row=row, start_s=start, copy=copy)
-    windows["judged"] = (copy == 0) & np.isclose(start % WINDOW_S, 0)
+    windows["evaluated"] = (copy == 0) & np.isclose(start % WINDOW_S, 0)
     names = zip(windows["recording"], start, copy, strict=True)
     windows.index = [f"{name} at {at:g} s" + (f", copy {c}" if c else "") for name, at, c in names]
     return windows.rename_axis("window")
 
 
-def deal(windows: pd.DataFrame, protocol: Protocol, seed: int = 0) -> Split:
-    """Deal windows out to train, val and test, keeping together what the protocol keeps.
+def assign_windows(windows: pd.DataFrame, protocol: Protocol, seed: int = 0) -> Split:
+    """Assign windows to train, val and test, keeping together what the protocol keeps.
 
-    `splits.kfold` keeps together whatever it finds in the column `patient`: each leak is a lie told
-    there. The judged windows are dealt first, so that protocols which keep the same things test
-    the same windows; a further window follows what it belongs to, or is dealt on its own. Val and
-    test take judged windows only.
+    `splits.kfold` keeps together rows with the same value of `patient`: each protocol changes this
+    column and nothing else. The evaluated windows are assigned first, so that protocols which keep
+    the same things test the same windows; a further window follows what it belongs to, or is
+    assigned on its own. Val and test take evaluated windows only.
     """
     kept = {
         "patient": windows["patient"],
@@ -154,20 +156,20 @@ def deal(windows: pd.DataFrame, protocol: Protocol, seed: int = 0) -> Split:
     }
     if protocol.keep not in kept:
         raise ConfigError("nothing is kept so", expected=list(kept), found=protocol.keep)
-    told = windows.assign(patient=kept[protocol.keep])
-    part = np.full(len(told), -1)
+    grouped = windows.assign(patient=kept[protocol.keep])
+    part = np.full(len(grouped), -1)
 
     def fill(rows: np.ndarray) -> None:
-        for number, fold in enumerate(kfold(told.iloc[rows], PARTS, seed)):
+        for number, fold in enumerate(kfold(grouped.iloc[rows], PARTS, seed)):
             part[rows[fold.test]] = number
 
-    judged = told["judged"].to_numpy()
-    fill(np.flatnonzero(judged))
-    placed = dict(zip(told["patient"][judged], part[judged], strict=True))
-    part[~judged] = told["patient"][~judged].map(placed).fillna(-1)
+    evaluated = grouped["evaluated"].to_numpy()
+    fill(np.flatnonzero(evaluated))
+    placed = dict(zip(grouped["patient"][evaluated], part[evaluated], strict=True))
+    part[~evaluated] = grouped["patient"][~evaluated].map(placed).fillna(-1)
     if (part < 0).any():
         fill(np.flatnonzero(part < 0))
-    test, val = (part < TEST) & judged, (part >= TEST) & (part < TEST + VAL) & judged
+    test, val = (part < TEST) & evaluated, (part >= TEST) & (part < TEST + VAL) & evaluated
     return Split(protocol.says, *map(np.flatnonzero, (part >= TEST + VAL, val, test)))
 
 
@@ -249,42 +251,19 @@ def predictions(
     protocol: Protocol, signals: np.ndarray, table: pd.DataFrame, fs_hz: int, learner: Learner,
     seed: int = 0,
 ) -> pd.DataFrame:  # fmt: skip
-    """Run the pipeline up to the scores; gives one row a judged window of val and test.
+    """Run the pipeline up to the scores; gives one row an evaluated window of val and test.
 
     signals: (R, 12, T) mV of the recordings in `table`. Columns as in `results.load_predictions`:
-    set, recording, start_s, patient, the truth NAME and the score p_NAME for each of NAMES.
+    set, fold, recording, start_s, patient, the truth NAME and the score p_NAME for each of NAMES.
     """
-    windows = cut(table, protocol, signals.shape[-1] / fs_hz)
-    split = deal(windows, protocol, seed)
+    windows = make_windows(table, protocol, signals.shape[-1] / fs_hz)
+    split = assign_windows(windows, protocol, seed)
     x = standardise(signals_of(signals, windows, fs_hz), split, protocol.scale_from)
     score = learner(x, windows, split)
     parts = []
     for name in ("val", "test"):
         rows = getattr(split, name)
-        part = windows.iloc[rows][["recording", "start_s", "patient", *NAMES]].assign(set=name)
-        parts.append(part.assign(**dict(zip(SCORES, score(x[rows]).T, strict=True))))
+        part = windows.iloc[rows][["recording", "start_s", "patient", *NAMES]]
+        scores = dict(zip(SCORES, score(x[rows]).T, strict=True))
+        parts.append(part.assign(set=name, fold=0, **scores))
     return pd.concat(parts)
-
-
-def judge(
-    scored: pd.DataFrame, threshold_from: str = "val", resamples: int = 1000, seed: int = 0
-) -> tuple[dict[str, float], pd.DataFrame]:
-    """Return the threshold of each of NAMES and the metrics as `evaluate.per_class` gives them.
-
-    scored: from `predictions`. Patients are resampled. `positives` and `estimable` count
-    recordings, not windows: four windows of one recording are no four recordings.
-    """
-    test, chooses = (scored[scored["set"] == name] for name in ("test", threshold_from))
-    thresholds = {
-        name: best_threshold(chooses[name].to_numpy(bool), chooses[p].to_numpy())
-        for name, p in zip(NAMES, SCORES, strict=True)
-    }
-    truth, scores = test[NAMES].astype("boolean"), test[SCORES].set_axis(NAMES, axis=1)
-    result = per_class(
-        truth, scores, scores >= pd.Series(thresholds), test["patient"].to_numpy(), resamples, seed
-    )
-    by_recording = truth.groupby(test["recording"].to_numpy()).max().astype(int)
-    result["windows"], result["n"] = result["n"], len(by_recording)
-    result["positives"] = by_recording.sum()
-    fewer = np.minimum(result["positives"], len(by_recording) - result["positives"])
-    return thresholds, result.assign(estimable=fewer >= MIN_POSITIVES)

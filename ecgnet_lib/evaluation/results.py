@@ -1,4 +1,4 @@
-"""Results of record: what `experiments` wrote, for pages to read."""
+"""Stored results: what `experiments` wrote, for pages to read."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def ablation(*parts: str, result: dict | None = None) -> dict[str, dict]:
 
     parts: "GAT" for the row "no GAT", or a row by its name ("one stage"); those that were not run
     are left out. A row holds `macro_auc`, `difference_to_full` and `effect`, a sentence's end that
-    says it in words. "full" is the network trained on real recordings only, as the others here.
+    says it in words. "full" is the network trained on labels only, as the others here.
     result: comparison.json, of which protocol B is taken.
     """
     methods = (result or load_result("comparison.json"))["protocols"]["B"]["methods"]
-    rows = {"full": methods["real only"]}
+    rows = {"full": methods["labels only"]}
     for name in (part if part in methods else f"no {part}" for part in parts):
         if name in methods:
-            gap = methods[name]["difference_to_real only"]
+            gap = methods[name]["difference_to_labels only"]
             rows[name] = methods[name] | {"difference_to_full": gap, "effect": effect(gap)}
     return rows
 
@@ -82,10 +82,11 @@ def format_interval(row: Mapping, name: str = "value", form: str = ".2f") -> str
 def load_predictions(file: str | Path, **where: object) -> pd.DataFrame:
     """Return the predictions in a file of `book/results` beside the truth, one row each.
 
-    Columns: protocol, method, part, seed, set ("val" or "test"), recording; p_abnormal, p_ARR, ...
-    (probabilities, those of the diseases joint with abnormal); patient, source, only_sinus_rhythm,
-    and abnormal, ARR, ... (nullable booleans, missing where nobody said). where: values to select,
-    such as `protocol="B", method="ours"`. ConfigError when the file is missing.
+    Columns: protocol, method, fold, seed, set ("val" or "test"), recording; start_s where windows
+    are classified; p_abnormal, p_ARR, ... (probabilities, those of the diseases joint with
+    abnormal); patient, source, only_sinus_rhythm, and abnormal, ARR, ... (nullable booleans,
+    missing where unknown). where: values to select, such as `protocol="B", method="ours"`.
+    ConfigError when the file is missing.
     """
     path = RESULTS / file
     try:

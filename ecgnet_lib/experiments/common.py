@@ -1,34 +1,37 @@
-"""What the experiments share: data and split, scores, judgements, what a result says of itself."""
+"""What the experiments share: data, configurations, the cache of trainings, the stored form."""
 
 from __future__ import annotations
 
-import json
+import gzip
+import hashlib
 import platform
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from joblib import Memory, Parallel, delayed
+from tqdm.auto import tqdm
 
 from ecgnet_lib import __version__, datasets
-from ecgnet_lib.datasets.labels import DISEASES
+from ecgnet_lib.datasets.download import read_sums
 from ecgnet_lib.datasets.splits import Split, audit, duplicates, merge_duplicates, official
-from ecgnet_lib.evaluation.metrics import (
-    best_threshold,
-    macro_auc_samples,
-    patient_resamples,
-    per_class,
-)
-from ecgnet_lib.network.ecgnet import FoundationalECGNet
-from ecgnet_lib.network.inference import Signals
-from ecgnet_lib.network.rhythm import RHYTHM_S, RhythmNet, predict_with_rhythm
+from ecgnet_lib.evaluation import results
+from ecgnet_lib.evaluation.methods import NAMES, evaluate
+from ecgnet_lib.files import write_atomic
+from ecgnet_lib.network.rhythm import RHYTHM_S
+from ecgnet_lib.paths import BUILD
 from ecgnet_lib.training.loop import TrainConfig
 
-NAMES = ["abnormal", *DISEASES]
 DENOISING = "gated"
-RESAMPLES = 2000
-CONFIG = TrainConfig(crops=24_000)  # what a network sees of real recordings
-TAUGHT = TrainConfig(crops=60_000)  # with a teacher: beliefs are not so soon learned by heart
-STRIP_CONFIG = TrainConfig(crops=24_000, crop_s=RHYTHM_S, learning_rate=2e-3)  # of the rhythm strip
+CONFIG = TrainConfig(crops=24_000)
+LONGER = TrainConfig(crops=60_000)  # with distillation, which delays overfitting
+RHYTHM_CONFIG = TrainConfig(crops=24_000, crop_s=RHYTHM_S, learning_rate=2e-3)
+CACHE = BUILD / "experiments"
+KEYS = ["protocol", "method", "fold", "seed", "set", "recording"]
+TRUTH = ["patient", "source", "only_sinus_rhythm", *NAMES]
+SEAL = "record.sha256"
 
 
 def official_ptbxl() -> tuple[datasets.Dataset, pd.DataFrame, Split]:
@@ -40,82 +43,95 @@ def official_ptbxl() -> tuple[datasets.Dataset, pd.DataFrame, Split]:
     return data, table, split
 
 
-def scores_of(
-    model: FoundationalECGNet,
-    signals: Signals,
-    table: pd.DataFrame,
-    rows: np.ndarray,
-    strip: RhythmNet | None = None,
-) -> pd.DataFrame:
-    """Return the probabilities (N, 6) of NAMES for some rows, indexed by recording."""
-    scores = np.column_stack(predict_with_rhythm(model, strip, signals, rows=rows))
-    return pd.DataFrame(scores, index=table.index[rows], columns=NAMES)
+def run_all(function: Callable, calls: Sequence[tuple], ignore: Sequence[str]) -> list:
+    """Return `function(*call)` for each call, in parallel; what was computed before is read.
 
-
-def judge(table: pd.DataFrame, val: pd.DataFrame, test: pd.DataFrame) -> dict:
-    """Return thresholds fixed on validation scores, and metrics and predictions of the test."""
-    truth = table[NAMES].astype("boolean")
-    val, test = (scores.astype(float).round(6) for scores in (val, test))  # as they are stored
-    thresholds = {
-        name: best_threshold(truth[name].loc[val.index].to_numpy(bool), val[name].to_numpy())
-        for name in NAMES
-    }
-    patients = table.patient.loc[test.index].to_numpy()
-    decisions = test >= pd.Series(thresholds)
-    metrics = per_class(truth.loc[test.index], test, decisions, patients, RESAMPLES)
-
-    def rows(scores: pd.DataFrame) -> list[dict]:
-        return [
-            {
-                "recording": name,
-                "patient": table.patient[name],
-                "truth": [int(v) for v in truth.loc[name]],
-                "score": list(score),
-            }
-            for name, score in zip(scores.index, scores.to_numpy(), strict=True)
-        ]
-
-    return {
-        "thresholds": thresholds,
-        "metrics": json.loads(metrics.to_json(orient="index")),
-        "validation": rows(val),
-        "predictions": rows(test),
-    }
-
-
-def macro(table: pd.DataFrame, runs: dict[str, pd.DataFrame], against: str) -> dict[str, dict]:
-    """Return each run's mean AUC over the estimable columns and its difference to one of them.
-
-    runs: test scores (N, 6) of the same recordings. Intervals are 95 % bootstraps over patients,
-    the same resamples for all runs, so that differences are paired.
+    Results lie in `build/experiments/`, by the values of all arguments but those named in `ignore`,
+    so an experiment that was stopped goes on where it stopped.
     """
-    test = runs[against].index
-    truth = table[NAMES].astype("boolean").loc[test]
-    patients = table.patient.loc[test].to_numpy()
-    metrics = per_class(truth, runs[against], truth, patients, 1)
-    columns = list(metrics.index[metrics["estimable"]])
-    ones = np.ones((1, len(test)))
-    counts = np.vstack([ones, patient_resamples(patients, RESAMPLES, seed=0)])
-    samples = {n: macro_auc_samples(truth[columns], s[columns], counts) for n, s in runs.items()}
+    cached = Memory(CACHE, verbose=0).cache(function, ignore=list(ignore))
+    found = Parallel(n_jobs=-1, return_as="generator")(delayed(cached)(*call) for call in calls)
+    return list(tqdm(found, desc=function.__name__, total=len(calls), unit="call"))
 
+
+def frame(
+    scores: np.ndarray,
+    recordings: pd.Index,
+    held_out: str,
+    method: str,
+    protocol: str = "A",
+    fold: int = 0,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return probabilities (N, 6) of NAMES as rows of a table of predictions, without the truth.
+
+    held_out: "val" or "test"; protocol A is PTB-XL's official folds.
+    """
+    table = pd.DataFrame(scores, columns=NAMES).assign(recording=recordings, set=held_out)
+    return table.assign(protocol=protocol, method=method, fold=fold, seed=seed)
+
+
+def store(
+    name: str,
+    frames: Sequence[pd.DataFrame],
+    table: pd.DataFrame,
+    references: Sequence[str] = (),
+    threshold_from: Mapping[str, str] | None = None,
+) -> dict:
+    """Write predictions and truth of an experiment; return what `evaluate` makes of them.
+
+    frames: see `frame`, with `start_s` where windows are classified; six decimals are kept, and
+    metrics come from what is kept. table: the recordings' table; references: methods that all
+    others are compared with; threshold_from: {protocol: "test"} for those that leak it.
+    """
+    scores = pd.concat(frames)
+    extra = [column for column in scores if column not in (*KEYS, *NAMES)]
+    text = scores[[*KEYS, *extra, *NAMES]].to_csv(index=False, float_format="%.6f")
+    truth = table.loc[table.index.isin(scores["recording"]), TRUTH].copy()
+    truth[NAMES] = truth[NAMES].astype("boolean").astype("Int64")
+    truth["only_sinus_rhythm"] = truth["only_sinus_rhythm"].astype(int)
+    write_atomic(results.RESULTS / f"{name}.csv.gz", gzip.compress(text.encode(), mtime=0))
+    write_atomic(
+        results.RESULTS / f"{name}_truth.csv", truth.rename_axis("recording").to_csv().encode()
+    )
+    seal(f"{name}.csv.gz", f"{name}_truth.csv")
+    stored = results.load_predictions(f"{name}.csv.gz")
     return {
-        name: {
-            "columns": columns,
-            "macro_auc": interval(values),
-            f"difference_to_{against}": interval(values - samples[against]),
-        }
-        for name, values in samples.items()
+        "references": list(references),
+        "protocols": {
+            protocol: evaluate(rows, references, (threshold_from or {}).get(protocol, "val"))
+            for protocol, rows in stored.groupby("protocol", sort=False)
+        },
     }
 
 
-def interval(values: np.ndarray) -> dict[str, float]:
-    """Return the value and its 95 % interval from (1 + R,): the data themselves, then resamples."""
-    low, high = np.nanquantile(values[1:], [0.025, 0.975])
-    return {"value": float(values[0]), "low": float(low), "high": float(high)}
+def stored_files() -> dict[str, Path]:
+    """Return the files below `book/results/` by their relative names, sorted, without the seal."""
+    found = (path for path in sorted(results.RESULTS.rglob("*")) if path.is_file())
+    named = {path.relative_to(results.RESULTS).as_posix(): path for path in found}
+    return {n: path for n, path in named.items() if n != SEAL and path.suffix != ".part"}
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def seal(*written: str) -> None:
+    """Put the SHA-256 of files that were just written into `book/results/record.sha256`.
+
+    written: their names below `book/results/`. Every other file keeps the SHA-256 that it had, so
+    that an edit by hand is still found.
+    """
+    file = results.RESULTS / SEAL
+    held = read_sums(file) if file.is_file() else {}
+    held |= {name: sha256(results.RESULTS / name) for name in written}
+    lines = [f"{held[name]}  {name}\n" for name in stored_files() if name in held]
+    write_atomic(file, "".join(lines).encode())
 
 
 def about(name: str, data: datasets.Dataset, split: Split, config: TrainConfig) -> dict:
-    """Return what every result says of itself."""
+    """Return what every result on PTB-XL says of itself."""
     return {
         "experiment": name,
         "data": data.note,

@@ -1,4 +1,4 @@
-"""Do the maps explain? Deletion, territories and random weights, on the network of record."""
+"""Do the maps explain? Deletion, territories and random weights, on the default network."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ from ecgnet_lib.evaluation.explain import (
     territory_share,
     units_of,
 )
-from ecgnet_lib.experiments.common import RESAMPLES, about
+from ecgnet_lib.evaluation.methods import RESAMPLES
+from ecgnet_lib.experiments.common import about
 from ecgnet_lib.network.checkpoint import load_checkpoint
 from ecgnet_lib.simulation.simulator import simulate
 from ecgnet_lib.training.loop import TrainConfig, predict_crops
@@ -44,7 +45,7 @@ SANITY, SEEDS = 40, 2  # recordings, and how often the weights are drawn anew
 
 
 def explanation() -> dict:
-    """Test the maps of the network of record on the official test fold and virtual patients."""
+    """Test the maps of the default network on the official test fold and on virtual patients."""
     model, said = load_checkpoint()
     data = datasets.load()  # simulated patients where there are no others
     table = merge_duplicates(data.table, duplicates(data.signals, data.table))
@@ -53,7 +54,6 @@ def explanation() -> dict:
     x = middle(denoise(data.signals.batch(split.test), data.fs_hz, said["denoise"]), said)
     patients = table.patient.iloc[split.test].to_numpy()
     result = about("explanation", data, split, TrainConfig(**said["train_config"])) | {
-        "kind": "explanation",
         "weights_sha256": said["weights_sha256"],
         "crop_s": said["train_config"]["crop_s"],
         "recordings": list(table.index[split.test]),

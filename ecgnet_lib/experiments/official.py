@@ -1,127 +1,151 @@
-"""Experiments on PTB-XL's official folds: the network of record, denoising, simulation."""
+"""The shipped networks, first on virtual patients, then on PTB-XL; denoising and simulation."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from torch import nn
 
-from ecgnet_lib import datasets
+from ecgnet_lib import __version__, datasets
 from ecgnet_lib.datasets import sources
+from ecgnet_lib.datasets.simulated import cohort
+from ecgnet_lib.datasets.splits import Split, official
 from ecgnet_lib.denoising.apply import denoised, denoised_archive
+from ecgnet_lib.denoising.daubechies import denoise
+from ecgnet_lib.evaluation.methods import NAMES, RESAMPLES, plain
 from ecgnet_lib.evaluation.metrics import per_class
 from ecgnet_lib.evaluation.risk import calibrate
 from ecgnet_lib.experiments.common import (
     CONFIG,
     DENOISING,
-    NAMES,
-    RESAMPLES,
-    STRIP_CONFIG,
-    TAUGHT,
+    LONGER,
+    RHYTHM_CONFIG,
     about,
-    judge,
-    macro,
+    device,
+    frame,
     official_ptbxl,
-    scores_of,
+    seal,
+    store,
 )
 from ecgnet_lib.measurements.ludb_marks import ludb_qtc
 from ecgnet_lib.network.checkpoint import (
     DEFAULT,
-    STRIP,
+    RHYTHM,
     VIRTUAL,
-    VIRTUAL_STRIP,
+    VIRTUAL_RHYTHM,
     load_checkpoint,
     save_checkpoint,
 )
 from ecgnet_lib.network.ecgnet import FoundationalECGNet
-from ecgnet_lib.network.rhythm import RhythmNet
+from ecgnet_lib.network.inference import Signals
+from ecgnet_lib.network.rhythm import RhythmNet, predict_with_rhythm
 from ecgnet_lib.training.distillation import features_of_all, out_of_bag_soft_labels
 from ecgnet_lib.training.loop import Labels, TrainConfig, fit
+
+PATIENTS = 24_000
+VIRTUAL_CONFIG = TrainConfig(crops=100_000, seed=100)
+FS_HZ = 100
+
+
+def on_virtual_patients(
+    make: Callable[[], nn.Module] = FoundationalECGNet, config: TrainConfig = VIRTUAL_CONFIG
+) -> tuple[nn.Module, pd.DataFrame]:
+    """Train a network on virtual patients alone; return it and its history, as `fit` does."""
+    signals, patients = cohort(PATIENTS, FS_HZ, datasets.WINDOW_S, seed=1)
+    signals, split = denoise(signals, FS_HZ, DENOISING), official(patients)
+    return fit(signals, Labels.of(patients), split.train, split.val, make, config)
+
+
+def virtual() -> dict:
+    """Pre-train the networks on virtual patients; no recording of a real person is used.
+
+    Writes `virtual` and, for the rhythm branch, `virtual_rhythm` in `book/results/weights/`.
+    """
+    found = {
+        "experiment": "virtual",
+        "data": f"{PATIENTS:,} virtual patients",
+        "denoise": DENOISING,
+        "code_version": __version__,
+        "device": device(),
+    }
+    said = dict(found)
+    for make, path, crop_s in (
+        (FoundationalECGNet, VIRTUAL, VIRTUAL_CONFIG.crop_s),
+        (RhythmNet, VIRTUAL_RHYTHM, RHYTHM_CONFIG.crop_s),
+    ):
+        config = replace(VIRTUAL_CONFIG, crop_s=crop_s)
+        model, history = on_virtual_patients(make, config)
+        save(model, path, said | {"train_config": config.to_dict()})
+        found[path.stem] = {
+            "train_config": config.to_dict(),
+            "config": model.config.to_dict(),
+            "history": epochs(history),
+        }
+    return found
 
 
 def default() -> dict:
     """Train the default network on PTB-XL's official folds; its weights are those of `predict`.
 
-    It starts from the network of virtual patients, and a forest teaches it; so with the rhythm
-    strip that is read beside it. Writes both to `book/results/weights/` too, as `default.json` and
-    `strip.json` with `.safetensors`.
+    It is pre-trained on virtual patients and distilled from a random forest; so is its rhythm
+    branch. Writes `default` and `rhythm` in `book/results/weights/`.
     """
     data, table, split = official_ptbxl()
-    start, virtual = load_checkpoint(VIRTUAL)
+    start, pretrained = load_checkpoint(VIRTUAL)
     signals, labels = denoised_archive(data, DENOISING), Labels.of(table)  # memory stays flat
     soft_labels = out_of_bag_soft_labels(features_of_all(signals), labels, split.train)
-    model, history = fit(
-        signals,
-        labels,
-        split.train,
-        split.val,
-        config=TAUGHT,
-        initial=start,
-        soft_labels=soft_labels,
-    )
-    strip_start, strip_virtual = load_checkpoint(VIRTUAL_STRIP)
-    strip, _ = fit(
-        signals, labels, split.train, split.val, RhythmNet, STRIP_CONFIG, strip_start,
-        soft_labels=soft_labels,
-    )  # fmt: skip
-    strip_said = about("default", data, split, STRIP_CONFIG) | {
+    sets = (signals, labels, split.train, split.val)
+    model, history = fit(*sets, config=LONGER, initial=start, soft_labels=soft_labels)
+    start, pretrained_rhythm = load_checkpoint(VIRTUAL_RHYTHM)
+    rhythm, _ = fit(*sets, RhythmNet, RHYTHM_CONFIG, start, soft_labels=soft_labels)
+    initial = {"initial": origin(VIRTUAL_RHYTHM, pretrained_rhythm)}
+    said = about("default", data, split, RHYTHM_CONFIG) | {"denoise": DENOISING}
+    save(rhythm, RHYTHM, said | initial)
+
+    frames = held_out("ours", model, signals, table, split, rhythm)
+    stored = store("default", frames, table)
+    thresholds = stored["protocols"]["A"]["methods"]["ours"]["thresholds"]
+    val = frames[0].set_index("recording")[NAMES]
+    said = about("default", data, split, LONGER) | {
         "denoise": DENOISING,
-        "initial": origin(VIRTUAL_STRIP, strip_virtual),
-    }
-    save_checkpoint(strip, STRIP, strip_said)
-    val, test = (scores_of(model, signals, table, rows, strip) for rows in (split.val, split.test))
-    judged = judge(table, val, test)
-    said = about("default", data, split, TAUGHT) | {
-        "denoise": DENOISING,
-        "initial": origin(VIRTUAL, virtual),
-        "strip": origin(STRIP, load_checkpoint(STRIP)[1]),
-        "thresholds": judged.pop("thresholds"),
+        "initial": origin(VIRTUAL, pretrained),
+        "rhythm_branch": origin(RHYTHM, load_checkpoint(RHYTHM)[1]),
         **calibrate(table[NAMES].astype("boolean").loc[val.index], val),
     }
-    save_checkpoint(model, DEFAULT, said)
-    epochs = json.loads(history.drop(columns="seconds").to_json(orient="records"))
-    return said | {"config": model.config.to_dict(), "history": epochs} | judged
-
-
-def origin(path: Path, about: dict) -> dict[str, str]:
-    """Name weights that a network starts from or stands beside."""
-    return {"weights": path.name, "weights_sha256": about["weights_sha256"]}
+    save(model, DEFAULT, said | {"thresholds": {name: cut for name, (cut,) in thresholds.items()}})
+    return said | {"config": model.config.to_dict(), "history": epochs(history)} | stored
 
 
 def denoising() -> dict:
     """Does denoising help the classifier? One network for each method, all else equal."""
     data, table, split = official_ptbxl()
-    config, labels = TrainConfig(crops=20_000), Labels.of(table)
-    runs, judged = {}, {}
+    config, labels, frames = TrainConfig(crops=20_000), Labels.of(table), []
     for method in ("none", "butterworth", "paper", "gated"):
         signals = denoised(data, method)
         model, _ = fit(signals, labels, split.train, split.val, config=config)
-        val, runs[method] = (scores_of(model, signals, table, r) for r in (split.val, split.test))
-        judged[method] = judge(table, val, runs[method])
-    rows = {name: m | judged[name] for name, m in macro(table, runs, "none").items()}
-    return about("denoising", data, split, config) | {"rows": rows}
+        frames += held_out(method, model, signals, table, split)
+    return about("denoising", data, split, config) | store("denoising", frames, table, ["none"])
 
 
 def simulation() -> dict:
-    """How far do virtual patients carry? Trained on them alone, before real ones, or not at all."""
+    """Do virtual patients help? A network trained on them alone, or first, or not at all."""
     data, table, split = official_ptbxl()
     labels, signals = Labels.of(table), denoised(data, DENOISING)
-    on_virtual, virtual = load_checkpoint(VIRTUAL)
+    on_virtual, pretrained = load_checkpoint(VIRTUAL)
     on_real, _ = fit(signals, labels, split.train, split.val, config=CONFIG)
     on_both, _ = fit(signals, labels, split.train, split.val, config=CONFIG, initial=on_virtual)
     networks = {"simulated only": on_virtual, "real only": on_real, "simulated, then real": on_both}
-    runs, judged = {}, {}
-    for name, model in networks.items():
-        val, runs[name] = (scores_of(model, signals, table, r) for r in (split.val, split.test))
-        judged[name] = judge(table, val, runs[name])
-    measured = {name: qt_on_ludb(model) for name, model in networks.items()}
-    rows = {
-        name: m | {"measured_qt": measured[name]} | judged[name]
-        for name, m in macro(table, runs, "real only").items()
+    frames = [f for n, model in networks.items() for f in held_out(n, model, signals, table, split)]
+    return about("simulation", data, split, CONFIG) | {
+        "simulated": pretrained["data"],
+        "measured_qt": {name: qt_on_ludb(model) for name, model in networks.items()},
+        **store("simulation", frames, table, ["real only"]),
     }
-    said = about("simulation", data, split, CONFIG)
-    return said | {"simulated": virtual["data"], "rows": rows}
 
 
 def qt_on_ludb(model: FoundationalECGNet) -> dict:
@@ -132,9 +156,42 @@ def qt_on_ludb(model: FoundationalECGNet) -> dict:
     """
     ludb = datasets.load("ludb")
     truth = ludb_qtc(sources.locate("ludb"), ludb.table)[["prolonged"]]
-    scores = scores_of(model, denoised(ludb, DENOISING), ludb.table, np.arange(len(ludb.table)))
-    scores = scores[["QT"]].set_axis(["prolonged"], axis=1)
+    scores = np.column_stack(predict_with_rhythm(model, None, denoised(ludb, DENOISING)))
+    long_qt = pd.DataFrame({"prolonged": scores[:, NAMES.index("QT")]}, index=ludb.table.index)
     patients = ludb.table.patient.to_numpy()
-    result = per_class(truth, scores, scores > 0.5, patients, RESAMPLES).loc["prolonged"]
-    kept = ["n", "positives", "estimable", "auc", "auc_low", "auc_high"]
-    return json.loads(result[kept].to_json())
+    metrics = per_class(truth, long_qt, long_qt > 0.5, patients, RESAMPLES)
+    return plain(metrics[["n", "positives", "estimable", "auc", "auc_low", "auc_high"]])[
+        "prolonged"
+    ]
+
+
+def held_out(
+    method: str,
+    model: FoundationalECGNet,
+    signals: Signals,
+    table: pd.DataFrame,
+    split: Split,
+    rhythm: RhythmNet | None = None,
+) -> list[pd.DataFrame]:
+    """Return the predictions of a network for the validation and the test recordings."""
+    return [
+        frame(np.column_stack(predict_with_rhythm(model, rhythm, signals, rows=rows)),
+              table.index[rows], name, method)
+        for name, rows in (("val", split.val), ("test", split.test))
+    ]  # fmt: skip
+
+
+def save(model: nn.Module, path: Path, said: dict) -> None:
+    """Write a checkpoint and seal its two files."""
+    save_checkpoint(model, path, said)
+    seal(*(f"weights/{path.with_suffix(end).name}" for end in (".json", ".safetensors")))
+
+
+def origin(path: Path, said: dict) -> dict[str, str]:
+    """Name weights that a network starts from or stands beside."""
+    return {"weights": path.name, "weights_sha256": said["weights_sha256"]}
+
+
+def epochs(history: pd.DataFrame) -> list[dict]:
+    """Return the history of a training for JSON."""
+    return json.loads(history.drop(columns="seconds").to_json(orient="records"))

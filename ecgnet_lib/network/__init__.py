@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     ["baselines", "cbam", "checkpoint", "ecgnet", "gat", "gat_edges", "inference", "rhythm", "tst"],
     {
         "cbam": ["CBAM", "ChannelAttention", "TemporalAttention"],
-        "checkpoint": ["STRIP", "VIRTUAL", "load_checkpoint", "load_networks"],
+        "checkpoint": ["RHYTHM", "VIRTUAL", "load_checkpoint", "load_networks"],
         "ecgnet": ["FoundationalECGNet", "ModelConfig", "combine", "count_parameters"],
         "gat": ["GAT", "GATv2", "GraphAttention", "attend", "lead_graph"],
         "inference": ["predict_crops"],

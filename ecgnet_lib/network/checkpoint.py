@@ -25,8 +25,8 @@ from ecgnet_lib.paths import WEIGHTS
 
 DEFAULT = WEIGHTS / "default.json"
 VIRTUAL = DEFAULT.with_name("virtual.json")  # trained on virtual patients only
-STRIP = DEFAULT.with_name("strip.json")  # the rhythm strip that is read beside the default network
-VIRTUAL_STRIP = DEFAULT.with_name("virtual_strip.json")
+RHYTHM = DEFAULT.with_name("rhythm.json")  # the rhythm branch of the default network
+VIRTUAL_RHYTHM = DEFAULT.with_name("virtual_rhythm.json")
 REMEDY = "restore the files of the checkpoint together, or train anew with this version"
 
 
@@ -89,11 +89,12 @@ def load_networks(path: Path = DEFAULT) -> tuple[FoundationalECGNet, RhythmNet |
     if isinstance(model, RhythmNet):
         what = "a rhythm branch alone predicts one class only"
         raise ConfigError(what, file=path, remedy=f"give its network, such as {DEFAULT.name}")
-    if "strip" not in about:
+    if "rhythm_branch" not in about:
         return model, None, about
-    beside = path.with_name(about["strip"]["weights"])
+    named = about["rhythm_branch"]
+    beside = path.with_name(named["weights"])
     rhythm, theirs = load_checkpoint(beside)
-    check(beside, "weights_sha256", about["strip"]["weights_sha256"], theirs["weights_sha256"])
+    check(beside, "weights_sha256", named["weights_sha256"], theirs["weights_sha256"])
     return model, rhythm, about
 
 

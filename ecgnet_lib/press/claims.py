@@ -1,7 +1,7 @@
 """The claims of the paper: what was claimed, what we measured, and the verdict between them.
 
-`book/claims.yml` holds the claims and no result. A claim names a function of `measures`, which
-reads the results of record; `verdict` compares it with the paper's figure, or with a bound where
+`book/claims.yml` holds the claims and no result. A claim names a function of `evidence`, which
+reads the stored results; `verdict` compares it with the paper's figure, or with a bound where
 the paper gives none. No verdict is typed, except that a claim may be untestable, with its reason.
 """
 
@@ -52,7 +52,7 @@ class Claim:
 
 
 def read_claims(path: Path = FILE) -> list[Claim]:
-    """Return the claims in order; ConfigError for one that could not be judged."""
+    """Return the claims in order; ConfigError for one that has no verdict."""
     try:
         rows = yaml.safe_load(path.read_text(encoding="utf-8"))
         claims = [Claim(**row) for row in rows]
@@ -62,18 +62,16 @@ def read_claims(path: Path = FILE) -> list[Claim]:
     for claim in claims:
         bounds = sum(x is not None for x in (claim.paper, claim.at_least, claim.at_most))
         if bounds != (not claim.untestable) or not (claim.measure or claim.untestable):
-            raise ConfigError(
-                "a claim needs a measure and one of paper, at_least, at_most; or a reason why it "
-                "is untestable", file=path, found=claim.id,
-            )  # fmt: skip
+            what = "a claim needs a measure and one of paper, at_least, at_most, or why it has none"
+            raise ConfigError(what, file=path, found=claim.id)
         if claim.id in seen or claim.end not in ENDS:
             raise ConfigError("a claim stands twice or names no end", file=path, found=claim.id)
         seen.add(claim.id)
     return claims
 
 
-def measure(claim: Claim) -> Found | None:
-    """Return what the results of record hold for a claim; None where they hold nothing."""
+def evidence_for(claim: Claim) -> Found | None:
+    """Return what the stored results hold for a claim; None where they hold nothing."""
     if not claim.measure:
         return None
     if claim.measure not in MEASURES:
@@ -92,17 +90,17 @@ def verdict(claim: Claim, found: Found | None) -> str:
         return "untestable as stated"
     if found is None:
         return "not run on this data"
-    judged = getattr(found, claim.end)
+    ours = getattr(found, claim.end)
     if claim.paper is not None:
-        if abs(judged - claim.paper) <= claim.tolerance:
+        if abs(ours - claim.paper) <= claim.tolerance:
             return "reproduced"
-        if judged > claim.paper:
+        if ours > claim.paper:
             return "exceeded"
         if found.leaky is not None and found.leaky >= claim.paper - claim.tolerance:
             return "reproduced only with leakage"
         return "not reproduced"
     if claim.at_least is not None:
-        kept = judged >= claim.at_least - claim.tolerance
+        kept = ours >= claim.at_least - claim.tolerance
     else:
-        kept = judged <= claim.at_most + claim.tolerance
+        kept = ours <= claim.at_most + claim.tolerance
     return "reproduced" if kept else "not reproduced"

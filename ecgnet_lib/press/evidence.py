@@ -1,18 +1,24 @@
-"""What the results of record say about each claim: one function a measure, nothing typed."""
+"""What the stored results say about each claim: one function a measure, nothing typed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ecgnet_lib.evaluation import risk
-from ecgnet_lib.evaluation.results import RESULTS, ablation, load_predictions, load_result
+from ecgnet_lib.evaluation.results import (
+    RESULTS,
+    ablation,
+    format_interval,
+    load_predictions,
+    load_result,
+)
 
-MAIN = "B"  # the protocol of the verdicts: all databases, each recording judged once
+MAIN = "B"  # the protocol of the verdicts: all databases, each recording in one test set
 
 
 @dataclass(frozen=True)
@@ -36,12 +42,12 @@ class Found:
 
     def text(self) -> str:
         """Write the value with its interval."""
-        parts = [self.value] if self.low is None else [self.value, self.low, self.high]
-        first, *rest = (format(part, self.form) for part in parts)
-        return f"{first} [{', '.join(rest)}]" if rest else first
+        if self.low is None:
+            return format(self.value, self.form)
+        return format_interval(vars(self), form=self.form)
 
 
-def _methods(protocol: str) -> dict[str, dict]:
+def _methods(protocol: str = MAIN) -> dict[str, dict]:
     return load_result("comparison.json")["protocols"][protocol]["methods"]
 
 
@@ -50,112 +56,100 @@ def _pool() -> str:
 
 
 def _ours(protocol: str, **only: object) -> pd.DataFrame:
-    """Return the first network's predictions under a protocol.
-
-    `abnormal` is known only where a source names enough recordings of both kinds.
-    """
-    from ecgnet_lib.experiments.out_of_fold import known_both_ways
+    """Return the first network's predictions under a protocol, see `methods.known_abnormal`."""
+    from ecgnet_lib.evaluation.methods import known_abnormal
 
     rows = load_predictions("comparison.csv.gz", protocol=protocol, method="ours", seed=0, **only)
-    return rows.assign(abnormal=known_both_ways(rows))
+    return rows.assign(abnormal=known_abnormal(rows))
 
 
 def _sources(rows: pd.DataFrame, name: str) -> str:
-    """Name the sources of the rows for which the answer is known."""
+    """Name the sources of the rows for which the truth is known."""
     return " + ".join(rows.loc[rows[name].notna(), "source"].unique())
+
+
+def _difference(row: Mapping, protocol: str, data: str, beside: str = "") -> Found:
+    ends = (row[end] for end in ("value", "low", "high", "n"))
+    return Found(*ends, protocol, data, beside, form="+.3f")
+
+
+def _others(rows: Mapping[str, dict], but: str) -> str:
+    return ", ".join(f"{n} {row['value']:+.3f}" for n, row in rows.items() if n != but) or "none"
 
 
 def _f1(name: str) -> Found | None:
     """F1 of a class under MAIN; beside it the other protocols and the leakage lab."""
     protocols = load_result("comparison.json")["protocols"]
-    rows = {p: judged["methods"]["ours"]["metrics"][name] for p, judged in protocols.items()}
+    rows = {p: found["methods"]["ours"]["metrics"][name] for p, found in protocols.items()}
     if not rows[MAIN]["estimable"]:
         return None
-    beside = [f"protocol {p} {_with(row, 'f1')}" for p, row in rows.items() if p != MAIN]
+    beside = [f"protocol {p} {format_interval(r, 'f1')}" for p, r in rows.items() if p != MAIN]
     alone = protocols[MAIN]["methods"]["ours"]["sources"].get("ptb-xl")
     if alone and name != "abnormal":
-        beside.insert(0, f"PTB-XL alone {_with(alone['metrics'][name], 'f1')}")
+        beside.insert(0, f"PTB-XL alone {format_interval(alone['metrics'][name], 'f1')}")
     leaks = _leaks(name)
     beside += [f"with leakage, {who}, {how}: {f1:.2f}" for who, (how, f1) in leaks.items()]
     return Found(
-        rows[MAIN]["f1"], rows[MAIN]["f1_low"], rows[MAIN]["f1_high"], rows[MAIN]["n"],
-        f"{MAIN}, by patient", _sources(_ours(MAIN, set="test"), name), "; ".join(beside),
+        *(rows[MAIN][key] for key in ("f1", "f1_low", "f1_high", "n")),
+        f"{MAIN}, by patient",
+        _sources(_ours(MAIN, set="test"), name),
+        "; ".join(beside),
         leaks.get("network", (None, None))[1],
-    )  # fmt: skip
+    )
 
 
 def _leaks(name: str) -> dict[str, tuple[str, float]]:
     """Return for each learner of the leakage lab the unsound protocol with the highest F1."""
     best: dict[str, tuple[str, float]] = {}
-    for how, judged in load_result("leakage.json")["protocols"].items():
-        for who, method in judged["methods"].items():
+    for how, found in load_result("leakage.json")["protocols"].items():
+        for who, method in found["methods"].items():
             row = method["metrics"][name]
             better = row["estimable"] and row["f1"] > best.get(who, ("", 0.0))[1]
-            if better and not judged["sound"]:
+            if better and not found["sound"]:
                 best[who] = (how, row["f1"])
     return best
 
 
-def _with(row: dict, metric: str) -> str:
-    if not row["estimable"]:
-        return "not estimable"
-    if row[metric] is None:
-        return "no threshold"
-    return f"{row[metric]:.2f} [{row[f'{metric}_low']:.2f}, {row[f'{metric}_high']:.2f}]"
-
-
 def _rarest(_: object) -> Found | None:
     """F1 of the estimable class with the fewest positives."""
-    rows = {n: m for n, m in _methods(MAIN)["ours"]["metrics"].items() if m["estimable"]}
+    rows = {n: m for n, m in _methods()["ours"]["metrics"].items() if m["estimable"]}
     return _f1(min(rows, key=lambda name: rows[name]["positives"])) if rows else None
 
 
 def _single(_: object) -> Found:
-    """Share of the diseased recordings of record that carry exactly one class."""
+    """Share of the diseased stored recordings that carry exactly one class."""
     truth = pd.read_csv(RESULTS / "comparison_truth.csv")
-    classes = truth.columns[truth.columns.get_loc("abnormal") + 1 :]
-    count = truth[classes].fillna(0).sum(axis=1)
+    count = truth.iloc[:, truth.columns.get_loc("abnormal") + 1 :].fillna(0).sum(axis=1)
     ill, one = int((count > 0).sum()), int((count == 1).sum())
-    return Found(one / ill, *risk.wilson(one, ill), ill, "all recordings of record", _pool())
-
-
-def _difference(row: dict, protocol: str, data: str, beside: str = "", n: int | None = None):
-    return Found(
-        row["value"], row["low"], row["high"], row.get("n", n), protocol, data, beside, form="+.3f"
-    )
+    return Found(one / ill, *risk.wilson(one, ill), ill, "all stored recordings", _pool())
 
 
 def _rivals(names: list[str]) -> Found | None:
     """The peer whose macro AUC lies furthest above ours, as far as the interval vouches for it."""
-    rows = {n: m["difference_to_ours"] for n, m in _methods(MAIN).items() if n in names}
+    rows = {n: m["difference_to_ours"] for n, m in _methods().items() if n in names}
     if not rows:
         return None
     best = max(rows, key=lambda name: rows[name]["low"])
-    others = [f"{n} {rows[n]['value']:+.3f}" for n in rows if n != best]
-    beside = f"the peer is {best}; the others: {', '.join(others) or 'none'}"
+    beside = f"the peer is {best}; the others: {_others(rows, best)}"
     return _difference(rows[best], f"{MAIN}, by patient", _pool(), beside)
 
 
 def _denoising(pair: list[str]) -> Found | None:
-    """Macro AUC with one way of denoising minus that with another, from stored predictions."""
-    from ecgnet_lib.experiments.common import NAMES, macro
+    """Macro AUC with one way of denoising minus that with another, from the predictions.
 
-    result = load_result("denoising.json")
-    rows = result["rows"]
+    Their truth is denoising_truth.csv.
+    """
+    from ecgnet_lib.evaluation.methods import evaluate
+
+    result, predictions = load_result("denoising.json"), load_predictions("denoising.csv.gz")
+    rows = result["protocols"]["A"]["methods"]
     if not set(pair) <= set(rows):
         return None
-    names = [p["recording"] for p in rows[pair[0]]["predictions"]]
-    runs = {
-        name: pd.DataFrame([p["score"] for p in rows[name]["predictions"]], names, NAMES)
-        for name in pair
-    }
-    truth = pd.DataFrame([p["truth"] for p in rows[pair[0]]["predictions"]], names, NAMES)
-    truth["patient"] = [p["patient"] for p in rows[pair[0]]["predictions"]]
-    row = macro(truth, runs, pair[1])[pair[0]][f"difference_to_{pair[1]}"]
+    found = evaluate(predictions[predictions["method"].isin(pair)], [pair[1]])["methods"]
     plain = {n: r["difference_to_none"] for n, r in rows.items() if n != "none"}
-    told = ", ".join(f"{n} {r['value']:+.3f}" for n, r in plain.items())
-    data, beside = result["data"].partition(", read")[0], f"against no denoising: {told}"
-    return _difference(row, result["protocol"], data, beside, result["n"]["test"])
+    row, data = found[pair[0]][f"difference_to_{pair[1]}"], result["data"].partition(", read")[0]
+    beside = f"against no denoising: {_others(plain, but='')}"
+    return _difference(row, result["protocol"], data, beside)
 
 
 def _blocks(names: list[str]) -> Found | None:
@@ -165,52 +159,46 @@ def _blocks(names: list[str]) -> Found | None:
     if not rows:
         return None
     least = max(rows, key=lambda name: rows[name]["high"])
-    others = [f"{n} {row['value']:+.3f}" for n, row in rows.items() if n != least]
-    beside = f"the network is the one with {least}; the others: {', '.join(others) or 'none'}"
+    beside = f"the network is the one with {least}; the others: {_others(rows, least)}"
     return _difference(rows[least], f"{MAIN}, by patient", _pool(), beside)
 
 
 def _transfer(_: object) -> Found | None:
     """Mean AUC on left-out databases minus MAIN's on the same recordings."""
-    return moved(_ours("C", set="test"), _ours(MAIN, set="test"))
+    return transferred(_ours("C", set="test"), _ours(MAIN, set="test"))
 
 
-def moved(left_out: pd.DataFrame, pooled: pd.DataFrame) -> Found | None:
+def transferred(left_out: pd.DataFrame, pooled: pd.DataFrame) -> Found | None:
     """Compare test rows of a network that never saw a database with those of one that did.
 
     Each left-out database counts whose network learned from at least half as many recordings as
     the others did, with each class that can be estimated on it. The interval is a paired bootstrap
     over patients.
     """
-    from ecgnet_lib.evaluation.metrics import MIN_POSITIVES, macro_auc_samples, patient_resamples
-    from ecgnet_lib.experiments.common import NAMES, RESAMPLES, interval
+    from ecgnet_lib.evaluation.methods import NAMES, interval, macro_samples, patient_counts
+    from ecgnet_lib.evaluation.metrics import MIN_POSITIVES
 
     there = pooled.set_index("recording")
-    least = 0.5 * (1 - 1 / there.part.nunique()) * len(there)
-    sums, count, recordings, told = 0.0, 0, 0, []
-    for _, rows in left_out.groupby("part"):
-        enough = {n: min((rows[n] == 1).sum(), (rows[n] == 0).sum()) for n in NAMES}
-        columns = [n for n, least_of in enough.items() if least_of >= MIN_POSITIVES]
+    least = 0.5 * (1 - 1 / there["fold"].nunique()) * len(there)
+    total, count, recordings, told = 0.0, 0, 0, []
+    for _, rows in left_out.set_index("recording").groupby("fold"):
+        fewer = {n: min((rows[n] == 1).sum(), (rows[n] == 0).sum()) for n in NAMES}
+        columns = [n for n in NAMES if fewer[n] >= MIN_POSITIVES]
         if len(there) - len(rows) < least or not columns:
             continue
-        drawn = patient_resamples(rows.patient.to_numpy(), RESAMPLES, seed=0)
-        counts = np.vstack([np.ones((1, len(rows)), drawn.dtype), drawn])
-        scores = [
-            each[[f"p_{n}" for n in columns]].set_axis(columns, axis=1)
-            for each in (rows, there.loc[rows.recording])
-        ]
-        apart, within = (macro_auc_samples(rows[columns], s, counts) for s in scores)
-        sums, count = sums + (apart - within) * len(columns), count + len(columns)
+        counts = patient_counts(rows)
+        truth = there.loc[rows.index].assign(**{n: rows[n] for n in columns})
+        apart, within = (macro_samples([t], rows.index, columns, counts) for t in (rows, truth))
+        total, count = total + (apart - within) * len(columns), count + len(columns)
         recordings += len(rows)
-        told.append(f"{_sources(rows, columns[0])}: {apart[0]:.3f} against {within[0]:.3f}, over "
-                    f"{', '.join(columns)}")  # fmt: skip
+        told.append(
+            f"{_sources(rows, columns[0])}: {apart[0]:.3f} against {within[0]:.3f}, over "
+            f"{', '.join(columns)}"
+        )
     if not count:
         return None
-    found = interval(sums / count)
-    return Found(
-        found["value"], found["low"], found["high"], recordings, f"C against {MAIN}",
-        "the databases that could be left out", "; ".join(told), form="+.3f",
-    )  # fmt: skip
+    row, where = interval(total / count) | {"n": recordings}, "the databases that could be left out"
+    return _difference(row, f"C against {MAIN}", where, "; ".join(told))
 
 
 def _lightweight(names: list[str]) -> Found | None:
@@ -219,20 +207,21 @@ def _lightweight(names: list[str]) -> Found | None:
     from ecgnet_lib.network.checkpoint import load_networks
     from ecgnet_lib.network.ecgnet import count_parameters
 
-    methods, cost = _methods(MAIN), load_result("comparison.json")["cost"]
+    methods, cost = _methods(), load_result("comparison.json")["cost"]
     peers = [name for name in names if name in methods]
     if not peers:
         return None
     best = max(peers, key=lambda name: methods[name]["macro_auc"]["value"])
-    (ours, strip, _), peer = load_networks(), NETWORKS[best]()
-    parameters = sum(map(count_parameters, (ours, strip))) / count_parameters(peer)
-    work = sum(_operations(net, 10.0) for net in (ours, strip)) / _operations(peer, 10.0)
-    alike, whole = (cost[name]["seconds"] / cost[best]["seconds"] for name in ("real only", "ours"))
+    *ours, _ = load_networks()
+    peer = NETWORKS[best]()
+    parameters = sum(map(count_parameters, ours)) / count_parameters(peer)
+    work = sum(_operations(net, 10.0) for net in ours) / _operations(peer, 10.0)
+    alike, whole = (cost[n]["seconds"] / cost[best]["seconds"] for n in ("labels only", "ours"))
     return Found(
-        max(parameters, work), None, None, None, "counted, not timed", "the network of record",
+        max(parameters, work), None, None, None, "counted, not timed", "the default network",
         f"the peer is {best}: {parameters:.2f} of its parameters, {work:.2f} of its operations; "
-        f"training on as many crops takes {alike:.2f} of its time, with teacher and the crops that "
-        f"it wants {whole:.2f}",
+        f"training on as many crops takes {alike:.2f} of its time, with distillation and 60,000 "
+        f"crops {whole:.2f}",
     )  # fmt: skip
 
 
@@ -254,9 +243,9 @@ def _scaling(_: object) -> Found:
     lengths_s = (said["train_config"]["crop_s"], 10.0)
     count = [_operations(model, seconds) for seconds in lengths_s]
     slope = math.log(count[1] / count[0]) / math.log(lengths_s[1] / lengths_s[0])
-    beside = f"{count[0] / 1e6:.1f} million operations for {lengths_s[0]:g} s, " \
-             f"{count[1] / 1e6:.1f} million for {lengths_s[1]:g} s"  # fmt: skip
-    return Found(slope, None, None, None, "counted, not timed", "the network of record", beside)
+    pairs = zip(count, lengths_s, strict=True)
+    beside = ", ".join(f"{n / 1e6:.1f} million operations for {s:g} s" for n, s in pairs)
+    return Found(slope, None, None, None, "counted, not timed", "the default network", beside)
 
 
 def _deletion(forms: dict[str, str]) -> Found:
@@ -265,14 +254,13 @@ def _deletion(forms: dict[str, str]) -> Found:
     areas = result["deletion"]["forms"]
     rows = {name: areas[form]["areas"][name]["all"] for name, form in forms.items()}
     least = min(rows, key=lambda name: rows[name]["low"])
-    others = {n: row["value"] for n, row in rows.items() if n != least}
-    gradients = areas["cells"]["areas"]["integrated gradients"]["all"]
-    beside = ", ".join(f"{n} {value:+.2f}" for n, value in others.items())
+    others = ", ".join(f"{n} {row['value']:+.2f}" for n, row in rows.items() if n != least)
+    gradients = areas["cells"]["areas"]["integrated gradients"]["all"]["value"]
     return Found(
-        rows[least]["value"], rows[least]["low"], rows[least]["high"], result["n"]["test"],
+        *(rows[least][end] for end in ("value", "low", "high")), result["n"]["test"],
         result["protocol"], result["data"].partition(", read")[0],
-        f"the map is that of {least}; the others: {beside}; "
-        f"integrated gradients, which any network allows: {gradients['value']:+.2f}",
+        f"the map is that of {least}; the others: {others}; "
+        f"integrated gradients, which any network allows: {gradients:+.2f}",
         form="+.2f",
     )  # fmt: skip
 
@@ -283,26 +271,26 @@ def _level(name: str) -> Found:
 
 
 def in_level(rows: pd.DataFrame, name: str) -> Found:
-    """Calibrate and cut on the validation rows of each part, then count in its test rows.
+    """Calibrate and cut on the validation rows of each fold, then count in its test rows.
 
     A level that nobody is in keeps no promise: its share is not a number.
     """
-    from ecgnet_lib.experiments.common import NAMES
+    from ecgnet_lib.evaluation.methods import NAMES
 
     truth, p, levels = [], [], []
-    for _, part in rows.groupby("part"):
-        scores = part[[f"p_{n}" for n in NAMES]].set_axis(NAMES, axis=1)
-        val, test = part.set == "val", (part.set == "test") & part.abnormal.notna()
-        fit = risk.calibrate(part.loc[val, NAMES], scores[val])
+    for _, fold in rows.groupby("fold"):
+        scores = fold[[f"p_{n}" for n in NAMES]].set_axis(NAMES, axis=1)
+        val, test = fold["set"] == "val", (fold["set"] == "test") & fold["abnormal"].notna()
+        fit = risk.calibrate(fold.loc[val, NAMES], scores[val])
         after = risk.apply_platt(scores[test], fit["platt"])["abnormal"]
-        truth.append(part.loc[test, "abnormal"].to_numpy(bool))
+        truth.append(fold.loc[test, "abnormal"].to_numpy(bool))
         p.append(after.to_numpy())
         levels.append([risk.triage_level(x, fit["triage_cuts"]) for x in after])
     truth, p, levels = (np.concatenate(each) for each in (truth, p, levels))
     rates = risk.observed_rates(levels, truth)
-    row = rates.loc[name]
     error, (_, chance) = risk.ece(truth, p), risk.noise_floor(p)
     told = [f"{level} {r['rate']:.3f} of {r['n']:,.0f}" for level, r in rates.iterrows()]
+    row = rates.loc[name]
     share = [row[k] if row["n"] else np.nan for k in ("rate", "low", "high")]
     return Found(
         *share, int(row["n"]), f"{MAIN}, by patient", _sources(rows, "abnormal"),

@@ -11,16 +11,16 @@ from pathlib import Path
 from ecgnet_lib.errors import PageError
 from ecgnet_lib.files import write_if_new
 from ecgnet_lib.press.book import Book
-from ecgnet_lib.press.claims import Claim, Found, measure, read_claims, verdict
+from ecgnet_lib.press.claims import Claim, Found, evidence_for, read_claims, verdict
 
 LEDGER = Path("build", "claims.json")  # what was measured, and the key of what it depends on
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
-def measured(book: Book) -> dict[str, tuple[Claim, Found | None]]:
+def ledger_rows(book: Book) -> dict[str, tuple[Claim, Found | None]]:
     """Return {id: (claim, what was measured for it)}; measured anew only when its key changes.
 
-    The key is that of a page: the code that measures, and the results of record that it names.
+    The key is that of a page: the code that measures, and the stored results that it names.
     """
     claims = read_claims(book.root / "book" / "claims.yml")
     used = book.files("", *(f"ecgnet_lib/press/{n}.py" for n in ("claims", "evidence")))
@@ -29,14 +29,14 @@ def measured(book: Book) -> dict[str, tuple[Claim, Found | None]]:
     if file.is_file() and (held := json.loads(file.read_text(encoding="utf-8")))["key"] == key:
         rows = held["rows"]
     else:
-        rows = {c.id: (found := measure(c)) and asdict(found) for c in claims}
+        rows = {c.id: (found := evidence_for(c)) and asdict(found) for c in claims}
         write_if_new(file, json.dumps({"key": key, "rows": rows}).encode())
     return {c.id: (c, Found(**rows[c.id]) if rows[c.id] else None) for c in claims}
 
 
 def ledger_page(book: Book) -> str:
     """Return the page as Markdown. Raises PageError when a claim names no cell of a page."""
-    rows = measured(book)
+    rows = ledger_rows(book)
     table = [
         f"| [{claim.title}](claim-{claim.id}) | {said(claim)} | {found.text() if found else '–'} "
         f"| {verdict(claim, found)} |"
@@ -49,12 +49,12 @@ def ledger_page(book: Book) -> str:
             "Each sentence of the paper's abstract {cite:p}`foundationalecgnet2025` that claims "
             "something, made into something that can be measured, and what we measured. "
             "No verdict is typed: each follows from our value, its tolerance and the paper's "
-            "figure when this page is made, and our values come from the results of record. "
+            "figure when this page is made, and our values come from the stored results. "
             "An interval, in brackets, is one of 95 %.",
             "",
             "*Reproduced*: within the tolerance of the paper's figure; or, where the paper gives "
             "none, within the bound that we state. *Reproduced only with leakage*: our network "
-            "reaches the figure, but only where patients stand on two sides of the split. "
+            "reaches the figure, but only under a protocol that leaks. "
             "*Untestable as stated*: the abstract lacks a fact without which nobody can test it. "
             "The verdicts are about our reconstruction, made from the abstract alone. They do not "
             "say what the authors' own network does on their own data.",
@@ -91,8 +91,8 @@ def section(book: Book, claim: Claim, found: Found | None) -> list[str]:
     if claim.untestable:
         lines |= {"untestable since": claim.untestable}
     else:
-        judged = {"low": ", judged by the lower end", "high": ", judged by the upper end"}
-        lines |= {"tolerance": f"{claim.tolerance:g}{judged.get(claim.end, '')}", "why": claim.why}
+        of_end = {"low": ", for the lower end", "high": ", for the upper end"}
+        lines |= {"tolerance": f"{claim.tolerance:g}{of_end.get(claim.end, '')}", "why": claim.why}
     lines |= {"verdict": f"**{verdict(claim, found)}**", "measured in": place(book, claim)}
     if claim.result:
         lines |= {"result": f"{{download}}`{claim.result} <results/{claim.result}>`"}

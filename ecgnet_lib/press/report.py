@@ -1,9 +1,10 @@
-"""The reviewer's page: one HTML file that needs nothing else."""
+"""The report of `verify`: one HTML file that needs nothing else."""
 
 from __future__ import annotations
 
-from collections import Counter
 from html import escape
+
+import pandas as pd
 
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;
@@ -15,75 +16,52 @@ overflow-wrap:anywhere}
 @media(prefers-color-scheme:dark){body{color:#eee;background:#14181e}.good{color:#4fd1a5}
 .bad{color:#ff8f7d}}
 """
+PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width"><title>Verification</title>
+<style>{style}</style></head><body><main>
+<h1 class="{grade}">{word}</h1>
+<p>{n:,} things checked in {seconds:.0f} s.</p>
+{parts}
+</main></body></html>
+"""
 
 
 def report(manifest: dict) -> str:
     """Return the page that shows a manifest of `verify`: what is wrong first."""
-    found = manifest["findings"]
-    wrong = [finding for finding in found if not finding["good"]]
-    total, bad = Counter(f["check"] for f in found), Counter(f["check"] for f in wrong)
-    word = "Everything agrees" if manifest["passed"] else f"{len(wrong)} things do not agree"
-    parts = [
-        f'<h1 class="{"good" if manifest["passed"] else "bad"}">{word}</h1>',
-        f"<p>{len(found):,} things checked in {manifest['seconds']:.0f} s.</p>",
-    ]
-    if wrong:
-        parts += ["<h2>What does not agree</h2>", values(wrong)]
-    rows = [[name, f"{count:,}", f"{bad[name]:,}"] for name, count in total.items()]
-    parts += ["<h2>What was checked</h2>", table(["check", "things", "wrong"], rows)]
-    claims = [
-        [c["title"], c["sentence"], shown(c["paper"]), ours(c["ours"]), c["verdict"]]
-        for c in manifest["claims"]
-    ]
-    parts += [
-        "<h2>The claims</h2>",
-        table(["claim", "sentence", "paper", "ours", "verdict"], claims),
-    ]
-    rows = [[name, shown(value)] for name, value in manifest["environment"].items()]
-    parts += ["<h2>Environment</h2>", table(["", ""], rows)]
-    parts += ["<h2>All values, old and new</h2>"]
-    for name in total:
-        inside = values([f for f in found if f["check"] == name])
-        head = f"<summary>{escape(name)} ({total[name]:,})</summary>"
-        parts.append(f"<details>{head}{inside}</details>")
-    files = [[name, digest] for name, digest in manifest["files"].items()]
-    parts.append(f"<details><summary>Files</summary>{table(['file', 'SHA-256'], files)}</details>")
-    body = "\n".join(parts)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width"><title>Verification</title>'
-        f"<style>{STYLE}</style></head><body><main>{body}</main></body></html>\n"
+    found = pd.DataFrame(manifest["findings"]).fillna({"difference": ""})
+    found.insert(5, "agrees", found.pop("good").map({True: "yes", False: "NO"}))
+    wrong = found[found["agrees"] == "NO"]
+    checks = found.groupby("check", sort=False)["agrees"]
+    counts = pd.DataFrame({"things": checks.size(), "wrong": checks.agg(lambda c: sum(c == "NO"))})
+    claims = pd.DataFrame(manifest["claims"])
+    claims["ours"] = claims["ours"].map(lambda ours: ours["text"] if ours else "")
+    environment = pd.Series(manifest["environment"], dtype=object).to_frame("value")
+    files = pd.Series(manifest["files"], dtype=object).to_frame("SHA-256")
+    parts = ["<h2>What does not agree</h2>", table(wrong)] if len(wrong) else []
+    parts += ["<h2>What was checked</h2>", table(counts.reset_index())]
+    parts += ["<h2>The claims</h2>"]
+    parts += [table(claims[["title", "sentence", "paper", "ours", "verdict"]].fillna(""))]
+    parts += ["<h2>Environment</h2>", table(environment.reset_index(names="what"))]
+    parts += ["<h2>All values, stored and now</h2>"]
+    parts += [folded(f"{name} ({len(rows)})", rows) for name, rows in found.groupby("check")]
+    parts += [folded("Files", files.reset_index(names="file"))]
+    passed = manifest["passed"]
+    return PAGE.format(
+        style=STYLE, grade="good" if passed else "bad", n=len(found), parts="\n".join(parts),
+        word="Everything agrees" if passed else f"{len(wrong)} things do not agree",
+        seconds=manifest["seconds"],
+    )  # fmt: skip
+
+
+def table(rows: pd.DataFrame) -> str:
+    """Return an HTML table of texts, floats to six digits."""
+    rows = rows.drop(columns="check", errors="ignore").rename(
+        columns={"old": "stored", "new": "now"}
     )
+    texts = rows.map(lambda value: f"{value:.6g}" if isinstance(value, float) else str(value))
+    return texts.to_html(index=False, border=0)
 
 
-def values(findings: list[dict]) -> str:
-    """Return findings as a table."""
-    rows = [
-        [f["subject"], shown(f["old"]), shown(f["new"]), shown(f["difference"]),
-         "agrees" if f["good"] else "WRONG"]
-        for f in findings
-    ]  # fmt: skip
-    return table(["what", "of record", "now", "difference", ""], rows)
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """Return an HTML table of plain texts."""
-    lines = [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows]
-    cells = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    return f"<table><thead><tr>{cells}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
-
-
-def ours(found: dict | None) -> str:
-    """Return what we measured for a claim, with its interval."""
-    if found is None:
-        return ""
-    ends = [found[end] for end in ("value", "low", "high") if found[end] is not None]
-    first, *rest = (format(end, found["form"]) for end in ends)
-    return f"{first} [{', '.join(rest)}]" if rest else first
-
-
-def shown(value: object) -> str:
-    """Return a value as text, floats to six digits."""
-    if value is None:
-        return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+def folded(title: str, rows: pd.DataFrame) -> str:
+    """Return a table below a title that opens it."""
+    return f"<details><summary>{escape(title)}</summary>{table(rows)}</details>"

@@ -18,21 +18,19 @@ from importlib import metadata
 from pathlib import Path
 
 from ecgnet_lib.errors import EcgnetError, PageError
+from ecgnet_lib.experiments.common import seal, sha256, stored_files
 from ecgnet_lib.files import write_atomic, write_json
 from ecgnet_lib.press.book import ROOT, Book
 from ecgnet_lib.press.claims import verdict
-from ecgnet_lib.press.ledger import measured
+from ecgnet_lib.press.ledger import ledger_rows
 from ecgnet_lib.press.numbers import book_texts, check_numbers
 from ecgnet_lib.press.pages import Page, tags
 from ecgnet_lib.press.recompute import CHECKS, Finding, check_intervals
 from ecgnet_lib.press.record import recorded
 from ecgnet_lib.press.report import report
 from ecgnet_lib.press.run import Job, executed
-from ecgnet_lib.press.sealed import seal, sealed_files, sha256
 
-PAGES = Path(
-    "book", "results", "pages", "values.json"
-)  # what each page recorded when it was last accepted
+PAGES = Path("book", "results", "pages", "values.json")  # of each page when it was accepted
 RELATIVE, ABSOLUTE = 0.01, 0.005  # another processor rounds otherwise; the same one gives the same
 TIMED = re.compile(r"(?:06_model: (?:pass_ms|slowest|slowest_share)|07_training: seconds)$")
 FIGURE = re.compile(r"[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?")
@@ -75,8 +73,8 @@ def check_prose(book: Book) -> Iterator[Finding]:
 
 
 def check_code(book: Book) -> Iterator[Finding]:
-    """Hold the code of every page against that of the pages of record."""
-    held = pages_of_record(book.root)
+    """Hold the code of every page against that of the accepted pages."""
+    held = accepted_pages(book.root)
     for name in sorted(book.pages.keys() | held):
         said = held.get(name, {}).get("code", "not recorded")
         found = page_digest(book.pages[name]) if name in book.pages else "missing"
@@ -84,11 +82,11 @@ def check_code(book: Book) -> Iterator[Finding]:
 
 
 def check_values(book: Book) -> Iterator[Finding]:
-    """Hold the values of the executed pages against those of record, where the data are the same.
+    """Hold the values of the executed pages against the stored ones, where the data are the same.
 
-    On other data values differ, as they should: then they are shown and not judged.
+    On other data values differ, as they should: then they are shown and not compared.
     """
-    held = pages_of_record(book.root)
+    held = accepted_pages(book.root)
     for name in book.pages:
         notebook = executed(book.job(name))
         if notebook is None:
@@ -102,8 +100,8 @@ def check_values(book: Book) -> Iterator[Finding]:
         for key in sorted(new.keys() | old.get("values", {})):
             subject, before = f"{name}: {key}", old.get("values", {}).get(key)
             now = new.get(key)
-            judged = same_data and not TIMED.match(subject)
-            good = not judged or alike(before, now)
+            compared = same_data and not TIMED.match(subject)
+            good = not compared or alike(before, now)
             numbers = all(type(v) in (int, float) for v in (before, now))
             yield Finding("values", subject, before, now, good, now - before if numbers else None)
 
@@ -119,21 +117,21 @@ def alike(old: object, new: object) -> bool:
     return words[0] == words[1] and all(near)
 
 
-def pages_of_record(root: Path) -> dict[str, dict]:
+def accepted_pages(root: Path) -> dict[str, dict]:
     """Return {page: {"code": SHA-256, "data": sentences, "values": recorded}}."""
     file = root / PAGES
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def record_pages(book: Book) -> None:
-    """Make what the executed pages hold now the values of record."""
+    """Make what the executed pages hold now the stored values."""
     pages = {}
     for name, page in book.pages.items():
         notebook = executed(book.job(name))
         values, data = recorded(notebook), data_said(notebook)
         pages[name] = {"code": page_digest(page), "data": data, "values": values}
     write_json(book.root / PAGES, pages)
-    seal(only={"pages/values.json"})
+    seal("pages/values.json")
 
 
 def guarded(check: Callable[[], Iterator[Finding]]) -> list[Finding]:
@@ -178,7 +176,7 @@ def verify(
     """Check everything, write the report, return what is wrong.
 
     execute: whether the pages are executed, in an empty folder, which takes most of the time;
-    record: make what they hold the values of record.
+    record: make what they hold the stored values.
     """
     import shutil
 
@@ -198,16 +196,16 @@ def verify(
     checks += [lambda: check_values(book)] if execute else []
     for check in [*CHECKS, *checks, *([check_intervals] if execute else [])]:
         found += guarded(check)
-    claims = [
-        {**asdict(claim), "ours": ours and asdict(ours), "verdict": verdict(claim, ours)}
-        for claim, ours in measured(book).values()
-    ]
+    claims = []
+    for claim, ours in ledger_rows(book).values():
+        value = ours and asdict(ours) | {"text": ours.text()}
+        claims.append(asdict(claim) | {"ours": value, "verdict": verdict(claim, ours)})
     wrong = [finding for finding in found if not finding.good]
     manifest = {
         "passed": not wrong,
         "seconds": round(time.monotonic() - start, 1),
         "environment": environment(root),
-        "files": {name: sha256(path) for name, path in sealed_files(root / "book/results").items()}
+        "files": {name: sha256(path) for name, path in stored_files().items()}
         | {f"book/{name}.ipynb": sha256(root / f"book/{name}.ipynb") for name in book.pages},
         "claims": claims,
         "findings": [asdict(finding) for finding in found],

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import importlib
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from joblib import parallel_config
 from sklearn.ensemble import ExtraTreesClassifier
-from sklearn.metrics import f1_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from ecgnet_lib.datasets.labels import CLASSES, DISEASES
 from ecgnet_lib.datasets.splits import Split, audit
 from ecgnet_lib.errors import ConfigError, SplitError
-from ecgnet_lib.evaluation import leakage, results
+from ecgnet_lib.evaluation import leakage, methods, results
 from ecgnet_lib.evaluation.leakage import NAMES, PROTOCOLS, SCORES, Protocol
-from ecgnet_lib.evaluation.results import RESULTS, load_predictions, load_result
-from ecgnet_lib.experiments import jobs
+from ecgnet_lib.evaluation.methods import evaluate_run
+from ecgnet_lib.evaluation.results import load_predictions, load_result
+from ecgnet_lib.experiments import common
 from ecgnet_lib.figures.scores import f1_by_protocol
+from ecgnet_lib.press.recompute import check_predictions
 
 # its package offers the function of the same name
 experiment = importlib.import_module("ecgnet_lib.experiments.leakage")
@@ -44,9 +47,9 @@ def recordings(n: int = 120, seed: int = 0, rare: float = 0.25) -> pd.DataFrame:
     return table.assign(source="x", only_sinus_rhythm=False).rename_axis("recording")
 
 
-def dealt(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Split]:
-    windows = leakage.cut(table, PROTOCOLS[name])
-    return windows, leakage.deal(windows, PROTOCOLS[name])
+def assigned(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Split]:
+    windows = leakage.make_windows(table, PROTOCOLS[name])
+    return windows, leakage.assign_windows(windows, PROTOCOLS[name])
 
 
 def test_the_protocols_are_those_of_the_page_and_know_whether_they_are_sound() -> None:
@@ -65,28 +68,28 @@ def test_each_unsound_protocol_changes_one_thing(name: str) -> None:
     assert (mine.hop_s, mine.copies) in data
 
 
-def test_windows_cover_the_recording_and_only_the_plain_ones_are_judged() -> None:
+def test_windows_cover_the_recording_and_only_the_plain_ones_are_evaluated() -> None:
     table = recordings(40)
-    plain = leakage.cut(table, PROTOCOLS["windows"])
+    plain = leakage.make_windows(table, PROTOCOLS["windows"])
     assert len(plain) == 4 * 40
-    assert plain["judged"].all()
+    assert plain["evaluated"].all()
     assert sorted(plain["start_s"].unique()) == [0, 2.5, 5, 7.5]
-    closer = leakage.cut(table, PROTOCOLS["overlapping windows"])
+    closer = leakage.make_windows(table, PROTOCOLS["overlapping windows"])
     assert len(closer) == 13 * 40
     assert closer["start_s"].max() == 7.5
-    copied = leakage.cut(table, PROTOCOLS["over-sampled before the split"])
-    assert len(copied) == 4 * leakage.copies_of(table).sum()
+    copied = leakage.make_windows(table, PROTOCOLS["over-sampled before the split"])
+    assert len(copied) == 4 * leakage.oversampling_factors(table).sum()
     for windows in (plain, closer, copied):
         assert windows.index.is_unique
-        assert windows["judged"].sum() == 160
+        assert windows["evaluated"].sum() == 160
         assert (windows["recording"] == table.index[windows["row"]]).all()
-        assert (windows.loc[windows["judged"], "copy"] == 0).all()
+        assert (windows.loc[windows["evaluated"], "copy"] == 0).all()
 
 
 def test_copies_make_each_disease_as_common_as_normal() -> None:
     table = recordings(200, rare=0.15)
     table["QT"] = np.arange(200) < 3
-    copies = leakage.copies_of(table)
+    copies = leakage.oversampling_factors(table)
     assert (copies[table["NORM"] & ~table["QT"]] == 1).all()
     for name in ("ARR", "CD", "MI", "HYP"):
         held = table[name].to_numpy()
@@ -95,14 +98,14 @@ def test_copies_make_each_disease_as_common_as_normal() -> None:
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_sets_are_disjoint_and_the_judged_windows_are_those_of_the_plain_protocol(name) -> None:
+def test_sets_are_disjoint_and_the_evaluated_windows_are_those_of_the_plain_protocol(name) -> None:
     table = recordings()
-    windows, split = dealt(name, table)
+    windows, split = assigned(name, table)
     sets = [set(part) for part in (split.train, split.val, split.test)]
     assert sum(map(len, sets)) == len(set().union(*sets))
     assert len(split.test) == pytest.approx(480 * leakage.TEST / leakage.PARTS, rel=0.1)
     plain = {"recording": "record", "window": "windows"}.get(PROTOCOLS[name].keep, "patient")
-    others, theirs = dealt(plain, table)
+    others, theirs = assigned(plain, table)
     for part in ("val", "test"):
         mine = windows.index[getattr(split, part)]
         assert set(mine) == set(others.index[getattr(theirs, part)])
@@ -111,7 +114,7 @@ def test_sets_are_disjoint_and_the_judged_windows_are_those_of_the_plain_protoco
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_each_protocol_overlaps_as_its_name_says(name: str) -> None:
-    windows, split = dealt(name, recordings(200, rare=0.12))
+    windows, split = assigned(name, recordings(200, rare=0.12))
     found = leakage.overlap(split, windows)
     train, test = windows.iloc[split.train], windows.iloc[split.test]
     assert found["patient"] == test["patient"].isin(train["patient"]).mean()
@@ -150,7 +153,7 @@ def test_overlap_counts_shared_samples() -> None:
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_audit_passes_what_is_split_by_patient_and_refuses_the_rest(name: str) -> None:
-    windows, split = dealt(name, recordings())
+    windows, split = assigned(name, recordings())
     if name in SEEN:
         with pytest.raises(SplitError, match="patient stands in two sets"):
             audit(split, windows)
@@ -159,9 +162,9 @@ def test_audit_passes_what_is_split_by_patient_and_refuses_the_rest(name: str) -
 
 
 def test_an_unknown_way_to_keep_together_is_refused() -> None:
-    windows = leakage.cut(recordings(40), Protocol(""))
+    windows = leakage.make_windows(recordings(40), Protocol(""))
     with pytest.raises(ConfigError, match="kept"):
-        leakage.deal(windows, Protocol("", keep="hospital"))
+        leakage.assign_windows(windows, Protocol("", keep="hospital"))
 
 
 def test_the_scale_of_training_does_not_know_the_test_set() -> None:
@@ -180,7 +183,7 @@ def test_the_scale_of_training_does_not_know_the_test_set() -> None:
 def test_windows_are_cut_where_they_say() -> None:
     table = recordings(20)
     signals = np.arange(20 * 12 * 1000, dtype=np.float32).reshape(20, 12, 1000)
-    windows = leakage.cut(table, PROTOCOLS["overlapping windows"])
+    windows = leakage.make_windows(table, PROTOCOLS["overlapping windows"])
     x = leakage.signals_of(signals, windows, FS_HZ)
     at = windows.index.get_loc("x/003 at 1.25 s")
     np.testing.assert_array_equal(x[at], signals[3, :, 125:375])
@@ -199,7 +202,7 @@ def f1_on_noise(name: str, table: pd.DataFrame, label: str, learner: object) -> 
     scored = leakage.predictions(
         PROTOCOLS[name], noise(len(table)), table, FS_HZ, leakage.on_features(learner, FS_HZ)
     )
-    _, result = leakage.judge(scored, PROTOCOLS[name].threshold_from, resamples=2)
+    _, result = evaluate_run(scored, PROTOCOLS[name].threshold_from, resamples=2)
     share = scored.loc[scored["set"] == "test", label].mean()
     return result.loc[label, "f1"], 2 * share / (1 + share)
 
@@ -226,29 +229,8 @@ def scored_by_chance(n: int = 60) -> pd.DataFrame:
     table = recordings(n).loc[np.repeat(recordings(n).index, 4)].reset_index()
     for name, p in zip(NAMES, SCORES, strict=True):
         table[p] = np.round(table[name].to_numpy(float) * 0.3 + rng.random(4 * n), 3)
-    return table.assign(set=np.where(np.arange(4 * n) % (8) < 4, "val", "test"))
-
-
-def test_judgement_equals_scikit_learn_and_counts_recordings() -> None:
-    scored = scored_by_chance()
-    thresholds, result = leakage.judge(scored, resamples=50)
-    best, same = leakage.judge(scored, "test", resamples=50)
-    test = scored[scored["set"] == "test"]
-    for name, p in zip(NAMES, SCORES, strict=True):
-        truth = test[name].to_numpy(bool)
-        if not truth.any():
-            continue
-        want = f1_score(truth, test[p] >= thresholds[name])
-        assert result.loc[name, "f1"] == pytest.approx(want)
-        hits = test[p].to_numpy() >= np.unique(test[p])[:, None]
-        every = 2 * (hits & truth).sum(1) / (hits.sum(1) + truth.sum())
-        assert same.loc[name, "f1"] == pytest.approx(every.max())
-        assert best[name] in set(test[p])
-        assert result.loc[name, "positives"] == test.drop_duplicates("recording")[name].sum()
-    assert (result["n"] == 30).all()
-    assert (result["windows"] == 120).all()
-    assert not result["estimable"].any()  # 120 windows, but 30 recordings: never 20 of each
-    assert leakage.judge(scored_by_chance(120), resamples=5)[1].loc["abnormal", "estimable"]
+    windows = table.assign(fold=0, start_s=np.tile(2.5 * np.arange(4), n))
+    return windows.assign(set=np.where(np.arange(4 * n) % 8 < 4, "val", "test"))
 
 
 def test_a_cohort_has_enough_of_each_disease_and_half_normal() -> None:
@@ -274,7 +256,7 @@ def test_the_nearest_window_is_found_in_training_only() -> None:
 
 
 def test_the_figure_of_protocols_draws_each_and_says_what_it_draws() -> None:
-    result = leakage.judge(scored_by_chance(120), resamples=20)[1]
+    result = evaluate_run(scored_by_chance(120), resamples=20)[1]
     metrics = {"trees": {"patient": result, "windows": result}}
     fig = f1_by_protocol(metrics, ["patient"], ["abnormal", "QT"], {"abnormal": 0.99}, title="T")
     first, second = fig.axes
@@ -288,61 +270,44 @@ def test_the_figure_of_protocols_draws_each_and_says_what_it_draws() -> None:
     assert fig.get_label().startswith("T: F1")
 
 
-def test_protocols_that_train_alike_are_trained_once() -> None:
-    assert experiment.trained_as("threshold from the test set") == "patient"
-    others = [name for name in PROTOCOLS if name != "threshold from the test set"]
-    assert [experiment.trained_as(name) for name in others] == others
-
-
-def test_the_experiment_runs_and_resumes(tmp_path, monkeypatch) -> None:
-    table = recordings(100)
-    data = SimpleNamespace(
-        signals=SimpleNamespace(batch=noise(100).__getitem__), fs_hz=FS_HZ, note="n", manifest="m"
-    )
-    monkeypatch.setattr(experiment, "official_ptbxl", lambda: (data, table, None))
-    monkeypatch.setattr(experiment, "CONFIG", replace(experiment.CONFIG, crops=32))
-    monkeypatch.setattr(experiment, "RESAMPLES", 5)
+def test_the_experiment_runs_and_its_metrics_follow_from_its_predictions(
+    tmp_path, monkeypatch
+) -> None:
+    table, signals = recordings(200), SimpleNamespace(batch=noise(200).__getitem__)
+    data = SimpleNamespace(signals=signals, note="n", manifest="m")
     few = {name: PROTOCOLS[name] for name in ("patient", "threshold from the test set", "windows")}
-    monkeypatch.setattr(experiment, "PROTOCOLS", few)
-    monkeypatch.setattr(jobs, "JOBS", tmp_path)
-    for module in (experiment, results):
-        monkeypatch.setattr(module, "RESULTS", tmp_path)
-    first = experiment.leakage()
-
-    def fail(*_: object) -> None:
-        raise AssertionError("trained twice")
-
-    monkeypatch.setattr(experiment, "network", fail)
-    monkeypatch.setattr(experiment, "predictions", fail)
-    assert experiment.leakage() == first
-    assert set(first["protocols"]) == set(few)
-    recompute(first)
-
-
-def recompute(result: dict) -> None:
-    """Compute every F1 and count of a result again, from the stored predictions."""
-    for protocol in result["protocols"].values():
-        for method, judged in protocol["methods"].items():
-            rows = load_predictions(
-                "leakage.csv.gz", method=method, protocol=protocol["predictions"]
-            )
-            test = rows[rows["set"] == "test"]
-            assert len(test) == protocol["n_windows"]["test"]
-            for name, stored in judged["metrics"].items():
-                truth = test[name].to_numpy(bool)
-                held = test.drop_duplicates("recording")[name].sum()
-                assert stored["positives"] == held
-                if truth.any():
-                    decision = test[f"p_{name}"] >= judged["thresholds"][name]
-                    assert stored["f1"] == pytest.approx(f1_score(truth, decision), abs=1e-9)
+    for name, value in {
+        "official_ptbxl": lambda: (data, table, None),
+        "CONFIG": replace(experiment.CONFIG, crops=32),
+        "PROTOCOLS": few,
+    }.items():
+        monkeypatch.setattr(experiment, name, value)
+    monkeypatch.setattr(methods, "RESAMPLES", 5)
+    monkeypatch.setattr(common, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    with parallel_config("sequential"):
+        first = experiment.leakage()
+        monkeypatch.setattr(experiment, "predictions", lambda *_: pytest.fail("trained twice"))
+        assert experiment.leakage() == first
+    (tmp_path / "leakage.json").write_text(json.dumps(first))
+    assert list(first["protocols"]) == list(few)
+    assert [f for f in check_predictions("leakage") if not f.good] == []
+    plain, leaky = (
+        load_predictions("leakage.csv.gz", protocol=name).drop(columns="protocol")
+        for name in list(few)[:2]
+    )
+    pd.testing.assert_frame_equal(plain, leaky)  # they differ in the threshold alone
+    found = first["protocols"]["threshold from the test set"]
+    assert found["threshold_from"] == "test" and not found["sound"]
+    assert len(plain) == 2 * (found["n_windows"]["val"] + found["n_windows"]["test"])
 
 
-def test_the_result_of_record_follows_from_its_predictions() -> None:
-    if not (RESULTS / "leakage.json").exists():
-        pytest.skip("not yet recorded: python -m ecgnet_lib experiment leakage")
+def test_the_stored_result_holds_every_protocol_and_enough_recordings_of_each_class() -> None:
     result = load_result("leakage.json")
     assert list(result["protocols"]) == list(PROTOCOLS)
-    recompute(result)
-    for judged in result["protocols"]["patient"]["methods"].values():
+    for name, protocol in PROTOCOLS.items():
+        found = result["protocols"][name]
+        assert (found["sound"], found["says"]) == (protocol.sound, protocol.says)
+    for method in result["protocols"]["patient"]["methods"].values():
         for name in ("abnormal", "ARR", "CD", "MI", "HYP"):
-            assert judged["metrics"][name]["estimable"], name
+            assert method["metrics"][name]["estimable"], name

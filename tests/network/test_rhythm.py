@@ -102,15 +102,15 @@ def test_arrhythmia_is_the_mean_of_both_and_nothing_else_changes(seconds: float)
 def test_a_network_finds_the_rhythm_branch_it_names_and_no_other(tmp_path) -> None:
     torch.manual_seed(0)
     rhythm = RhythmNet()
-    save_checkpoint(rhythm, tmp_path / "strip.json", {})
+    save_checkpoint(rhythm, tmp_path / "rhythm.json", {})
     with pytest.raises(ConfigError, match="one class"):
-        load_networks(tmp_path / "strip.json")
-    about = load_checkpoint(tmp_path / "strip.json")[1]
-    named = {"strip": {"weights": "strip.json", "weights_sha256": about["weights_sha256"]}}
+        load_networks(tmp_path / "rhythm.json")
+    about = load_checkpoint(tmp_path / "rhythm.json")[1]
+    named = {"rhythm_branch": {"weights": "rhythm.json", "weights_sha256": about["weights_sha256"]}}
     save_checkpoint(FoundationalECGNet(TINY), tmp_path / "net.json", named)
     _, found, _ = load_networks(tmp_path / "net.json")
     for name, value in rhythm.state_dict().items():
         assert torch.equal(value, found.state_dict()[name])
-    save_checkpoint(RhythmNet(), tmp_path / "strip.json", {})
+    save_checkpoint(RhythmNet(), tmp_path / "rhythm.json", {})
     with pytest.raises(ConfigError, match="weights_sha256"):
         load_networks(tmp_path / "net.json")

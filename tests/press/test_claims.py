@@ -12,15 +12,14 @@ import pytest
 from sklearn.metrics import f1_score
 
 from ecgnet_lib.errors import ConfigError, PageError
+from ecgnet_lib.evaluation.methods import NAMES, apply_thresholds, interval, known_abnormal
 from ecgnet_lib.evaluation.metrics import macro_auc_samples, patient_resamples
 from ecgnet_lib.evaluation.results import load_predictions, load_result
-from ecgnet_lib.experiments.common import NAMES, interval
-from ecgnet_lib.experiments.out_of_fold import decide, known_both_ways
 from ecgnet_lib.paths import ROOT
 from ecgnet_lib.press import claims as ledger
-from ecgnet_lib.press import evidence as measures
+from ecgnet_lib.press import evidence
 from ecgnet_lib.press.book import Book
-from ecgnet_lib.press.claims import VERDICTS, Claim, Found, measure, read_claims, verdict
+from ecgnet_lib.press.claims import VERDICTS, Claim, Found, evidence_for, read_claims, verdict
 from ecgnet_lib.press.ledger import ledger_page
 
 CLAIMS = {claim.id: claim for claim in read_claims()}
@@ -69,7 +68,7 @@ def test_verdict_follows_from_value_and_tolerance(changes, measured, expected) -
         " paper: 0.9, at_least: 1}",
     ],
 )
-def test_a_claim_that_cannot_be_judged_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_claim_that_can_have_no_verdict_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "claims.yml").write_text(text)
     with pytest.raises(ConfigError):
         read_claims(tmp_path / "claims.yml")
@@ -88,27 +87,26 @@ def test_the_abstract_s_figures_and_words_are_all_there() -> None:
         assert claim.untestable or (claim.why and claim.result)
 
 
-def test_f1_claims_quote_the_comparison_of_record() -> None:
+def test_f1_claims_quote_the_stored_comparison() -> None:
     rows = load_result("comparison.json")["protocols"]["B"]["methods"]["ours"]["metrics"]
     for name in ("abnormal", "CD", "HYP", "ARR"):
-        ours = measure(CLAIMS[name])
+        ours = evidence_for(CLAIMS[name])
         assert (ours.value, ours.low, ours.high) == tuple(
             rows[name][key] for key in ("f1", "f1_low", "f1_high")
         )
         assert ours.low < ours.value < ours.high and ours.n == rows[name]["n"]
 
 
-def test_levels_and_calibration_are_measured_on_recordings_judged_once() -> None:
-    low, high = (measure(CLAIMS[f"risk-{level}"]) for level in ("low", "high"))
+def test_levels_and_calibration_are_measured_on_out_of_fold_predictions() -> None:
+    low, high = (evidence_for(CLAIMS[f"risk-{level}"]) for level in ("low", "high"))
     rows = load_predictions("comparison.csv.gz", protocol="B", method="ours", set="test", seed=0)
-    judged = known_both_ways(rows).notna().sum()
-    assert low.n + high.n <= judged and low.value < high.value
+    assert low.n + high.n <= known_abnormal(rows).notna().sum() and low.value < high.value
     for level in (low, high):
         assert level.low < level.value < level.high
 
 
 def test_the_power_of_the_length_is_that_of_the_counted_operations() -> None:
-    assert 0.9 < measure(CLAIMS["scalable"]).value < 2
+    assert 0.9 < evidence_for(CLAIMS["scalable"]).value < 2
 
 
 # --- tolerances that reject nonsense --------------------------------------------------------------
@@ -121,7 +119,7 @@ def pooled() -> pd.DataFrame:
     """All predictions of protocols B and C, with "abnormal" known where both answers are given."""
     rows = load_predictions("comparison.csv.gz")
     rows = rows[rows.protocol.isin(["B", "C"]) & (rows.seed == 0)]
-    parts = [part.assign(abnormal=known_both_ways(part)) for _, part in rows.groupby("protocol")]
+    parts = [part.assign(abnormal=known_abnormal(part)) for _, part in rows.groupby("protocol")]
     return pd.concat(parts)
 
 
@@ -153,7 +151,7 @@ def difference(samples: np.ndarray) -> Found:
 def f1_of(name: str) -> Callable:
     def measured(pooled: pd.DataFrame, how: str) -> Found:
         rows = spoilt(pooled, "B", how)
-        test, _ = decide(rows[rows[name].notna()])
+        test, _ = apply_thresholds(rows[rows[name].notna()])
         return found(f1_score(test[name].astype(bool), test[f"d_{name}"]))
 
     return measured
@@ -168,11 +166,11 @@ def rivals(pooled: pd.DataFrame, how: str) -> Found:
 def transfer(pooled: pd.DataFrame, how: str) -> Found:
     ours = pooled[(pooled.protocol == "B") & (pooled.method == "ours") & (pooled.set == "test")]
     nonsense = spoilt(pooled, "C", how)
-    return measures.moved(nonsense[nonsense.set == "test"], ours)
+    return evidence.transferred(nonsense[nonsense.set == "test"], ours)
 
 
 def level(name: str) -> Callable:
-    return lambda pooled, how: measures.in_level(spoilt(pooled, "B", how), name)
+    return lambda pooled, how: evidence.in_level(spoilt(pooled, "B", how), name)
 
 
 def blocks(pooled: pd.DataFrame, how: str) -> Found:
@@ -185,23 +183,17 @@ def blocks(pooled: pd.DataFrame, how: str) -> Found:
 
 
 def denoising(pooled: pd.DataFrame, how: str) -> Found:
-    rows = load_result("denoising.json")["rows"]
-    columns, table = rows["none"]["columns"], rows["butterworth"]["predictions"]
-    truth = pd.DataFrame([r["truth"] for r in table], columns=NAMES).astype(bool)
-    plain = pd.DataFrame([r["score"] for r in table], columns=NAMES)
-    names = [r["recording"] for r in table]
+    columns = load_result("denoising.json")["protocols"]["A"]["columns"]
+    plain = load_predictions("denoising.csv.gz", method="butterworth", set="test")
+    scores, nonsense = [f"p_{n}" for n in NAMES], plain.copy()
     if how == "untrained":
         known = load_predictions("comparison.csv.gz", protocol="A", method="untrained", set="test")
-        scores = known.set_index("recording").loc[names, [f"p_{n}" for n in NAMES]]
-        scores = scores.set_axis(NAMES, axis=1).reset_index(drop=True)
+        nonsense[scores] = known.set_index("recording").loc[plain.recording, scores].to_numpy()
     elif how == "permuted":
-        scores = plain.sample(frac=1, random_state=0).reset_index(drop=True)
+        nonsense[scores] = plain[scores].sample(frac=1, random_state=0).to_numpy()
     else:
-        scores = plain * 0 + 0.9
-    counts = patient_resamples(np.array([r["patient"] for r in table]), 100, seed=0)
-    counts = np.vstack([np.ones((1, len(table)), int), counts])
-    samples = (macro_auc_samples(truth[columns], s[columns], counts) for s in (scores, plain))
-    return difference(np.subtract(*samples))
+        nonsense[scores] = 0.9
+    return difference(auc(nonsense, columns) - auc(plain, columns))
 
 
 JUDGED = {
@@ -241,7 +233,7 @@ def test_the_page_holds_every_claim_with_its_verdict_and_place() -> None:
     for claim in CLAIMS.values():
         assert f"(claim-{claim.id})=" in page and f"> {claim.sentence}" in page
         assert f"{claim.page}.ipynb#" in page and f"cell `{claim.cell}`" in page
-        ours = measure(claim)
+        ours = evidence_for(claim)
         assert f"| {verdict(claim, ours)} |" in page
         assert ours is None or ours.text() in page
     assert page.count("| verdict | **") == len(CLAIMS)
@@ -249,7 +241,7 @@ def test_the_page_holds_every_claim_with_its_verdict_and_place() -> None:
 
 def test_a_claim_that_points_nowhere_is_refused(monkeypatch) -> None:
     rows = {"x": (replace(PLAIN, page="08_evaluation", untestable="u"), None)}
-    monkeypatch.setattr("ecgnet_lib.press.ledger.measured", lambda book: rows)
+    monkeypatch.setattr("ecgnet_lib.press.ledger.ledger_rows", lambda book: rows)
     with pytest.raises(PageError, match=r"book/08_evaluation\.ipynb: a claim names.*x: cell"):
         ledger_page(Book(ROOT))
     rows["x"] = (replace(PLAIN, page="99_none", untestable="u"), None)

@@ -15,7 +15,8 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from ecgnet_lib import files
 from ecgnet_lib.evaluation import results
-from ecgnet_lib.press import recompute, sealed, verify
+from ecgnet_lib.experiments.common import seal
+from ecgnet_lib.press import recompute, verify
 from ecgnet_lib.press.book import ROOT
 from ecgnet_lib.press.recompute import Finding
 from ecgnet_lib.press.verify import Fresh, alike, guarded
@@ -25,7 +26,7 @@ RESULTS = ROOT / "book" / "results"
 
 @pytest.fixture
 def record(tmp_path: Path, monkeypatch) -> Path:
-    """A copy of the files of record, which a test may spoil."""
+    """A copy of the stored files, which a test may spoil."""
     folder = tmp_path / "book" / "results"
     shutil.copytree(RESULTS, folder)
     monkeypatch.setattr(results, "RESULTS", folder)
@@ -55,14 +56,14 @@ def edit(file: Path, *path: object, to: object) -> None:
 
 
 @pytest.mark.parametrize("check", recompute.CHECKS[:-1], ids=lambda check: check.__name__)
-def test_the_record_agrees_with_itself(check) -> None:
+def test_the_stored_results_agree_with_themselves(check) -> None:
     found = guarded(check)
     assert found and [finding for finding in found if not finding.good] == [], (
         "if a result was made anew: python -m ecgnet_lib verify --record"
     )
 
 
-def test_the_labels_of_record_are_those_of_the_databases(physionet: Path) -> None:
+def test_the_stored_labels_are_those_of_the_databases(physionet: Path) -> None:
     found = guarded(recompute.check_data)
     assert [finding for finding in found if not finding.good] == []
     counted = {finding.subject: finding.new for finding in found}
@@ -76,79 +77,77 @@ def test_the_labels_of_record_are_those_of_the_databases(physionet: Path) -> Non
 def test_an_edited_result_is_named_even_when_it_is_sealed_again(record: Path) -> None:
     row = ("protocols", "B", "methods", "ours", "metrics", "abnormal", "f1")
     edit(record / "comparison.json", *row, to=0.99)
-    mean = ("protocols", "B", "methods", "features", "macro_auc", "value")
-    edit(record / "comparison.json", *mean, to=0.9)
     assert names(recompute.check_files) == ["book/results/comparison.json"]
-    sealed.seal(record)
+    seal("comparison.json")
     assert names(recompute.check_files) == []
-    finding, other = wrong(recompute.check_comparison)
+    (finding,) = wrong(lambda: recompute.check_predictions("comparison"))
     assert finding.subject == "comparison.json: protocols.B.methods.ours.metrics.abnormal.f1"
-    assert other.subject == "comparison.json: protocols.B.methods.features.macro_auc"
     assert finding.old == 0.99 and finding.difference == pytest.approx(finding.new - 0.99)
 
 
 @pytest.mark.parametrize(
-    ("check", "file", "path", "subject"),
+    ("name", "path"),
     [
-        (
-            recompute.check_official,
-            "default.json",
-            ("metrics", "MI", "f1"),
-            "default.json: metrics.MI.f1",
-        ),
-        (
-            recompute.check_official,
-            "simulation.json",
-            ("rows", "real only", "thresholds", "CD"),
-            "simulation.json: rows.real only.metrics.CD.threshold",
-        ),
-        (
-            recompute.check_leakage,
-            "leakage.json",
-            ("protocols", "patient", "methods", "trees", "metrics", "CD", "auc"),
-            "leakage.json: protocols.patient.methods.trees.metrics.CD.auc",
-        ),
-        (
-            recompute.check_options,
-            "options.json",
-            ("rows", "teacher", "macro_auc", "value"),
-            "options.json: rows.teacher.macro_auc",
-        ),
-        (
-            recompute.check_explanation,
-            "explanation.json",
-            ("deletion", "forms", "leads", "areas", "GAT", "all", "value"),
-            "explanation.json: deletion.forms.leads.areas.GAT.all",
-        ),
+        ("default", "A.methods.ours.metrics.MI.f1"),
+        ("simulation", "A.methods.real only.thresholds.CD.0"),
+        ("denoising", "A.methods.gated.metrics.ARR.average_precision"),
+        ("leakage", "patient.methods.trees.metrics.CD.auc"),
+        ("leakage", "threshold from the test set.methods.network.metrics.CD.f1"),
+        ("options", "validation.methods.distillation.macro_auc.value"),
+        ("options", "validation.methods.distillation.by_seed.1"),
+        ("options", "validation.methods.distillation.metrics.MI.positives"),
     ],
-    ids=lambda value: value if isinstance(value, str) and value.endswith("json") else "",
 )
-def test_every_kind_of_result_is_computed_again(record, check, file, path, subject) -> None:
-    edit(record / file, *path, to=0.987)
-    assert names(check) == [subject]
+def test_every_kind_of_result_is_computed_again(record: Path, name: str, path: str) -> None:
+    keys = [int(key) if key.isdigit() else key for key in path.split(".")]
+    edit(record / f"{name}.json", "protocols", *keys, to=0.987)
+    (found,) = names(lambda: recompute.check_predictions(name))
+    method, _, rest = path.partition(".methods.")
+    assert found.startswith(f"{name}.json: protocols.{method}.methods.{rest.split('.')[0]}.")
 
 
-def test_an_edited_interval_of_the_comparison_is_found_by_its_bootstrap(record: Path) -> None:
+def test_an_edited_mean_of_the_explanation_is_named(record: Path) -> None:
+    path = ("deletion", "forms", "leads", "areas", "GAT", "all")
+    edit(record / "explanation.json", *path, "value", to=0.987)
+    assert names(recompute.check_explanation) == [f"explanation.json: {'.'.join(path)}"]
+
+
+def test_edited_intervals_are_found_by_their_bootstrap(record: Path) -> None:
     row = ("protocols", "A", "methods", "ours")
-    edit(record / "comparison.json", *row, "metrics", "CD", "f1_high", to=0.99)
-    edit(record / "comparison.json", *row, "macro_auc", "low", to=0.97)
-    assert names(lambda: recompute.check_intervals(["A"])) == [
-        "comparison.json: protocols.A.methods.ours.macro_auc.low",
-        "comparison.json: protocols.A.methods.ours.metrics.CD.f1_high",
+    edit(record / "default.json", *row, "metrics", "CD", "f1_high", to=0.99)
+    edit(record / "default.json", *row, "macro_auc", "low", to=0.97)
+    edit(record / "default.json", *row, "n", to=199)
+    assert names(lambda: recompute.check_intervals(("default", "A"))) == [
+        "default.json: protocols.A.methods.ours.macro_auc.low",
+        "default.json: protocols.A.methods.ours.metrics.CD.f1_high",
+        "default.json: protocols.A.methods.ours.n",
+    ]
+    row = ("protocols", "A", "methods", "simulated only", "difference_to_real only", "high")
+    edit(record / "simulation.json", *row, to=-0.001)
+    assert names(lambda: recompute.check_intervals(("simulation", "A"))) == [
+        f"simulation.json: {'.'.join(row)}"
+    ]
+
+
+def test_a_method_that_was_taken_out_is_named(record: Path) -> None:
+    content = json.loads((record / "denoising.json").read_text())
+    del content["protocols"]["A"]["methods"]["paper"]
+    (record / "denoising.json").write_text(json.dumps(content))
+    assert names(lambda: recompute.check_predictions("denoising")) == [
+        "denoising.json: protocols.A.methods"
     ]
 
 
 def test_an_experiment_seals_what_it_wrote_and_no_edit_by_hand(record: Path) -> None:
     (record / "virtual.json").write_text("{}")  # by hand
-    with sealed.sealing():
-        (record / "leakage.json").write_text("{}\n")  # by an experiment
+    (record / "leakage.json").write_text("{}\n")  # by an experiment
+    seal("leakage.json")
     assert names(recompute.check_files) == ["book/results/virtual.json"]
 
 
 def test_what_cannot_be_computed_again_is_held_by_the_seal(record: Path) -> None:
-    row = ("protocols", "B", "methods", "ours", "metrics", "abnormal", "f1_low")
-    edit(record / "comparison.json", *row, to=0.98)
-    assert names(recompute.check_files) == ["book/results/comparison.json"]
+    edit(record / "default.json", "history", 0, "loss", to=0.1)
+    assert names(recompute.check_files) == ["book/results/default.json"]
     (record / "leakage_truth.csv").unlink()
     (record / "extra.json").write_text("{}")
     assert names(recompute.check_files)[1:] == [
@@ -178,15 +177,15 @@ def test_an_edited_label_is_named(record: Path, physionet: Path) -> None:
     changed = line.split(",")
     changed[5] = str(1 - int(changed[5]))  # ARR
     file.write_text(text.replace(line, ",".join(changed)))
-    sealed.seal(record)
+    seal("comparison_truth.csv")
     (finding,) = wrong(recompute.check_data)
     assert finding.subject == "comparison_truth.csv: ptb-xl/00008" and finding.new == "other ARR"
-    moved = names(recompute.check_comparison)
+    moved = names(lambda: recompute.check_predictions("comparison"))
     assert any(".ARR.positives" in name for name in moved)
 
 
 def test_a_missing_data_file_is_named(tmp_path: Path, monkeypatch) -> None:
-    """The recordings of record without the signal of one: that one is named, and its file."""
+    """Stored recordings without the signal of one: that one is named, and its file."""
     folder = tmp_path / "ludb" / "data"
     folder.mkdir(parents=True)
     rows = ["recording,patient,source,only_sinus_rhythm,abnormal,ARR,CD,MI,QT,HYP"]
@@ -206,10 +205,10 @@ def test_a_missing_data_file_is_named(tmp_path: Path, monkeypatch) -> None:
     assert finding.subject == "ludb/2" and "2" in str(finding.new)
 
 
-def test_a_missing_file_of_record_is_named_and_does_not_end_the_check(record: Path) -> None:
+def test_a_missing_stored_file_is_named_and_does_not_end_the_check(record: Path) -> None:
     (record / "comparison.csv.gz").unlink()
     assert "book/results/comparison.csv.gz" in names(recompute.check_files)
-    (finding,) = wrong(recompute.check_comparison)
+    finding = wrong(recompute.check_predictions)[0]
     assert not finding.good and "book/results/comparison.csv.gz" in finding.new
 
 

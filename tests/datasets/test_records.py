@@ -12,11 +12,11 @@ from ecgnet_lib.datasets.records import (
     LEADS,
     crop_or_pad,
     find,
+    in_standard_order,
     problems,
     read,
     read_many,
     resample,
-    standard,
 )
 from ecgnet_lib.errors import RecordingError, SignalError
 

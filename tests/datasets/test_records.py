@@ -374,7 +374,7 @@ def test_a_bad_one_is_set_aside_and_listed(tmp_path):
 
 def test_a_refusal_of_what_follows_counts(tmp_path):
     files = {"short": write(tmp_path, "short", DIGITAL[:, :100]), "rec": write(tmp_path)}
-    kept, refused = read_many(files, standard)
+    kept, refused = read_many(files, in_standard_order)
     assert [one.shape for one in kept] == [(12, 2000)] and refused[0].name == "short"
     assert "too short" in refused[0].reason
     with pytest.raises(ZeroDivisionError):  # a mistake of the program is not a bad recording

@@ -1,4 +1,4 @@
-"""The databases that the book knows: find one, fetch it, check it, or choose one for a page.
+"""The databases of the book: find one, fetch it, check it, or choose one for a page.
 
 A copy of PhysioNet that ECGNET_DATA names is read in place and never written to; what is fetched
 lands under data/. ECGNET_OFFLINE=1 forbids every request. Importing this is cheap.

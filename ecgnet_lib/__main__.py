@@ -246,7 +246,7 @@ def experiment(name: str | None, listed: bool) -> None:
         docs = {n: (make.__doc__ or "").partition("\n")[0] for n, make in EXPERIMENTS.items()}
         print_table(("experiment", "what it does"), list(docs.items()))
     else:
-        run(name, click.echo)
+        run(name)
 
 
 def short(value: object) -> str:

@@ -276,18 +276,15 @@ def test_the_experiment_runs_and_its_metrics_follow_from_its_predictions(
     table, signals = recordings(200), SimpleNamespace(batch=noise(200).__getitem__)
     data = SimpleNamespace(signals=signals, note="n", manifest="m")
     few = {name: PROTOCOLS[name] for name in ("patient", "threshold from the test set", "windows")}
-    for name, value in {
-        "official_ptbxl": lambda: (data, table, None),
-        "CONFIG": replace(experiment.CONFIG, crops=32),
-        "PROTOCOLS": few,
-    }.items():
-        monkeypatch.setattr(experiment, name, value)
+    monkeypatch.setattr(common, "official_folds", lambda: (data, table, None))
+    monkeypatch.setattr(experiment, "CONFIG", replace(experiment.CONFIG, crops=32))
+    monkeypatch.setattr(leakage, "PROTOCOLS", few)
     monkeypatch.setattr(methods, "RESAMPLES", 5)
     monkeypatch.setattr(common, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(results, "RESULTS", tmp_path)
     with parallel_config("sequential"):
         first = experiment.leakage()
-        monkeypatch.setattr(experiment, "predictions", lambda *_: pytest.fail("trained twice"))
+        monkeypatch.setattr(leakage, "predictions", lambda *_: pytest.fail("trained twice"))
         assert experiment.leakage() == first
     (tmp_path / "leakage.json").write_text(json.dumps(first))
     assert list(first["protocols"]) == list(few)

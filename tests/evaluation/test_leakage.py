@@ -65,17 +65,14 @@ def test_each_unsound_protocol_changes_one_thing(name: str) -> None:
 def test_windows_cover_the_recording_and_only_the_plain_ones_are_evaluated() -> None:
     table = recordings(40)
     plain = leakage.make_windows(table, PROTOCOLS["windows"])
-    assert len(plain) == 4 * 40
-    assert plain["evaluated"].all()
+    assert len(plain) == 4 * 40 and plain["evaluated"].all()
     assert sorted(plain["start_s"].unique()) == [0, 2.5, 5, 7.5]
     closer = leakage.make_windows(table, PROTOCOLS["overlapping windows"])
-    assert len(closer) == 13 * 40
-    assert closer["start_s"].max() == 7.5
+    assert len(closer) == 13 * 40 and closer["start_s"].max() == 7.5
     copied = leakage.make_windows(table, PROTOCOLS["over-sampled before the split"])
     assert len(copied) == 4 * leakage.oversampling_factors(table).sum()
     for windows in (plain, closer, copied):
-        assert windows.index.is_unique
-        assert windows["evaluated"].sum() == 160
+        assert windows.index.is_unique and windows["evaluated"].sum() == 160
         assert (windows["recording"] == table.index[windows["row"]]).all()
         assert (windows.loc[windows["evaluated"], "copy"] == 0).all()
 
@@ -217,8 +214,7 @@ def test_a_cohort_has_enough_of_each_disease_and_half_normal() -> None:
     rows = leakage.cohort(table, 30)
     chosen = table.iloc[rows]
     assert (np.diff(rows) > 0).all()
-    assert {10, 20} <= set(rows)
-    assert not set(range(7)) & set(rows)
+    assert {10, 20} <= set(rows) and not set(range(7)) & set(rows)
     assert (chosen[["ARR", "CD", "MI", "HYP"]].sum() >= 30).all()
     assert chosen["abnormal"].mean() == 0.5
     assert len(rows) < 250

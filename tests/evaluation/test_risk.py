@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit, logit
-from scipy.stats import binom
 from sklearn import metrics as sk
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
@@ -149,12 +148,10 @@ def test_wilson_equals_the_closed_form() -> None:
 
 def test_rates_count_each_group_once() -> None:
     got = risk.observed_rates(["low", "high", "low", "low"], [0, 1, 1, 0])
-    assert list(got.index) == list(LEVELS)
-    assert got["n"].tolist() == [3, 0, 1]
+    assert list(got.index) == list(LEVELS) and got["n"].tolist() == [3, 0, 1]
     assert got["positives"].tolist() == [1, 0, 1]
     assert got["share"].tolist() == [0.75, 0, 0.25]
-    assert got.loc["low", "rate"] == pytest.approx(1 / 3)
-    assert np.isnan(got.loc["medium", "rate"])
+    np.testing.assert_allclose(got["rate"], [1 / 3, np.nan, 1])
     assert (got.loc["low", "low"], got.loc["low", "high"]) == risk.wilson(1, 3)
 
 
@@ -178,21 +175,18 @@ def test_equal_probabilities_are_in_the_same_sets() -> None:
 
 
 def test_conformal_coverage_is_the_promised_one_on_exchangeable_data() -> None:
-    """Over many draws the share covered lies within binomial limits of at least 1 - alpha."""
     covered = {False: [], True: []}
     for seed in range(40):
         truth, p = sample(400, slope=2, intercept=1.5, seed=seed)  # badly calibrated on purpose
         for by_class, hits in covered.items():
             sets = risk.conformal_sets(truth[:200], p[:200], p[200:], by_class=by_class)
             hits.append(pd.Series(sets[np.arange(200), truth[200:].astype(int)], truth[200:]))
-    total = pd.concat(covered[False])
     # test recordings of one draw share its thresholds: the draws are the independent units
     assert np.mean([h.mean() for h in covered[False]]) == pytest.approx(0.9, abs=0.012)
-    assert total.sum() > binom.ppf(1e-4, len(total), 0.9)
     for k in (False, True):
         assert np.mean([h[k].mean() for h in covered[True]]) == pytest.approx(0.905, abs=0.025)
-    gap = abs(total[True].mean() - total[False].mean())
-    assert gap > 0.05  # and the plain sets do not promise it for each class
+    total = pd.concat(covered[False])
+    assert abs(total[True].mean() - total[False].mean()) > 0.05  # not promised for each class
 
 
 def test_conformal_sets_refuse_too_few_of_a_class() -> None:

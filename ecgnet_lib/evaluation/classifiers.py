@@ -28,7 +28,7 @@ CROP_S = 2.5  # what the networks are trained on
 
 
 class Peer:
-    """Features and a classifier a label: `fit` on some rows, `predict` for recordings.
+    """Features and a classifier a label.
 
     A subclass gives `describe`, which maps recordings (N, 12, T) mV to features (N, F), the
     `scaling` of these, and `choices`, the classifiers among which validation chooses.
@@ -150,8 +150,4 @@ class Untrained(Peer):
         return torch.cat(rows).numpy()
 
 
-CLASSICAL: dict[str, Callable[..., Peer]] = {
-    "MiniRocket": MiniRocket,
-    "features": Features,
-    "untrained": Untrained,
-}
+CLASSICAL = {"MiniRocket": MiniRocket, "features": Features, "untrained": Untrained}

@@ -76,8 +76,7 @@ def integrated_gradients(
     """Attribute a logit to every sample: (B, L, T) in, (B, L, T) out, signed, in log-odds.
 
     Sundararajan et al. 2017, eq. 1: the gradient along the straight way from a flat line to x,
-    averaged over `steps` Gauss-Legendre nodes, times x. The baseline is the flat line, a recording
-    without a heart; its logit need not be neutral. The sum of the attributions is logit(x) -
+    averaged over `steps` Gauss-Legendre nodes, times x. The sum of the attributions is logit(x) -
     logit(flat line) ("completeness"), up to the error of the quadrature.
     """
     engine = IntegratedGradients(lambda part: logit(model, part, target))
@@ -99,9 +98,8 @@ def units_of(maps: np.ndarray, form: str) -> np.ndarray:
 def delete(x: np.ndarray, gone: np.ndarray) -> np.ndarray:
     """Replace the tokens `gone` (B, L, P) of x (B, L, T) by straight lines; returns a copy.
 
-    A line joins the last sample kept before the gap with the first kept after it, so that waves
-    vanish without a step; at an end of the recording the last kept value is held. A lead of which
-    nothing is left becomes zero.
+    A line joins the last sample kept before the gap with the first kept after it; at an end of the
+    recording the last kept value is held. A lead of which nothing is left becomes zero.
     """
     kept = ~np.repeat(gone, x.shape[2] // gone.shape[2], axis=2)
     at = np.arange(x.shape[2])

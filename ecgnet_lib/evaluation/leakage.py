@@ -40,7 +40,7 @@ class Protocol:
 
     @property
     def sound(self) -> bool:
-        """Return whether training and threshold have seen no test patient."""
+        """Whether training and threshold have seen no test patient."""
         return (self.keep, self.scale_from, self.threshold_from) == ("patient", "train", "val")
 
 
@@ -68,7 +68,7 @@ PROTOCOLS = {
         keep="copy",
         copies=True,
     ),
-}  # fmt: skip
+}
 """From honest to leaky. The first three are sound: two of them are controls for the last two."""
 
 

@@ -52,10 +52,9 @@ def effect(difference: dict[str, float]) -> str:
     """
     value, low, high = (difference[part] for part in ("value", "low", "high"))
     if low <= 0 <= high:
-        return (
-            f"changes the macro AUC by {value:+.3f} (95 % interval {low:+.3f} to {high:+.3f}), "
-            f"which {difference['n']:,} recordings cannot tell apart from no change"
-        )
+        interval = f"{value:+.3f} (95 % interval {low:+.3f} to {high:+.3f})"
+        told = f"which {difference['n']:,} recordings cannot tell apart from no change"
+        return f"changes the macro AUC by {interval}, {told}"
     least, most = sorted((abs(low), abs(high)))
     word = "costs" if high < 0 else "gains"
     return f"{word} {abs(value):.3f} of macro AUC here (95 % interval {least:.3f} to {most:.3f})"
@@ -81,9 +80,8 @@ def load_predictions(file: str | Path, **where: object) -> pd.DataFrame:
 
     Columns: protocol, method, fold, seed, set ("val" or "test"), recording; start_s where windows
     are classified; p_abnormal, p_ARR, ... (probabilities, those of the diseases joint with
-    abnormal); patient, source, only_sinus_rhythm, and abnormal, ARR, ... (nullable booleans,
-    missing where unknown). where: values to select, such as `protocol="B", method="ours"`.
-    ConfigError when the file is missing.
+    abnormal); patient, source, only_sinus_rhythm, and abnormal, ARR, ... (nullable booleans).
+    where: values to select, such as `protocol="B"`. ConfigError when the file is missing.
     """
     path = RESULTS / file
     try:

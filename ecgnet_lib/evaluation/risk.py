@@ -27,8 +27,8 @@ def platt(truth: np.ndarray, p: np.ndarray) -> tuple[float, float] | None:
 
     calibrated = sigmoid(slope * logit(p) + intercept), by maximum likelihood on validation data.
     truth: (N,) in {0, 1}; p: (N,). As in Platt (1999) the targets are (n + 1) / (n + 2) for the n
-    positives and 1 / (n + 2) for the n negatives, so that the slope stays finite where the network
-    separates perfectly. Too few: under MIN_POSITIVES of either kind.
+    positives and 1 / (n + 2) for the n negatives: the slope stays finite. Too few: under
+    MIN_POSITIVES of either kind.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -89,9 +89,7 @@ def ece(truth: np.ndarray, p: np.ndarray, bins: int = BINS) -> float:
     return float(np.abs(np.bincount(which, y - p)).sum() / len(p))
 
 
-def noise_floor(
-    p: np.ndarray, bins: int = BINS, draws: int = 1000, seed: int = 0
-) -> tuple[float, float]:
+def noise_floor(p: np.ndarray, bins: int = BINS, draws: int = 1000, seed: int = 0) -> tuple:
     """Return mean and 97.5 % point of the ECE of a perfectly calibrated network.
 
     Its truth is drawn from its probabilities p (N,), `draws` times.
@@ -187,9 +185,7 @@ def decision_curve(truth: np.ndarray, p: np.ndarray, thresholds: np.ndarray) -> 
     return pd.DataFrame({"network": network, "all": everybody, "none": 0.0}, index)
 
 
-def abstention(
-    truth: np.ndarray, p: np.ndarray, counts: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def abstention(truth: np.ndarray, p: np.ndarray, counts: np.ndarray) -> tuple:
     """Return the share answered and the F1 among the answered, both (R, K), by falling confidence.
 
     The network answers "abnormal" where p >= 0.5; its confidence is |p - 0.5|, of which the K

@@ -1,8 +1,7 @@
 """Experiments, one command each: `python -m ecgnet_lib experiment NAME`; some take hours.
 
-Each writes `book/results/NAME.json`: what was run on what, and the metrics. Predictions go to
-`NAME.csv.gz` and their truth to `NAME_truth.csv`; the metrics are computed from these two files.
-Never run by a build: a page reads what is stored.
+Each writes `book/results/NAME.json`, whose metrics are computed from the predictions in
+`NAME.csv.gz` and their truth in `NAME_truth.csv`. Pages read what is stored.
 """
 
 from __future__ import annotations

@@ -56,8 +56,7 @@ def middle(signals: np.ndarray, said: dict) -> np.ndarray:
 def all_maps(model: nn.Module, x: np.ndarray, target: str) -> dict[str, np.ndarray]:
     """Return every map (N, 12, P) of x: attention, integrated gradients, and the signal's size.
 
-    The mean absolute value of the signal at a token knows nothing of the network. A map that finds
-    no more than it does has only found the heartbeat.
+    The last, the mean absolute value at a token, is the control: it knows nothing of the network.
     """
     maps: dict[str, list[np.ndarray]] = {}
     stride = model.config.stride
@@ -74,8 +73,8 @@ def all_maps(model: nn.Module, x: np.ndarray, target: str) -> dict[str, np.ndarr
 def deletion(model: nn.Module, x: np.ndarray, patients: np.ndarray, threshold: float) -> dict:
     """Delete what each map marks; compare the fall of the predicted class with random deletion.
 
-    The logit counts for the class that stage 1 chose: it is negated where that is "normal". Each
-    attention is deleted in its own form, and the other two maps, summed alike, beside it.
+    The logit is negated where stage 1 says "normal". Each attention is deleted in its own form,
+    beside the two other maps, summed alike.
     """
     with torch.no_grad():
         parts = [explain.logit(model, part, "abnormal") for part in torch.from_numpy(x).split(64)]
@@ -119,10 +118,7 @@ def deletion(model: nn.Module, x: np.ndarray, patients: np.ndarray, threshold: f
 
 
 def territory(model: nn.Module, said: dict) -> dict:
-    """Do the leads of the wall light up? Virtual patients, each with a healthy twin.
-
-    Twins share the anatomy and the beats and differ in the infarction alone, without noise.
-    """
+    """Do the leads of the wall light up? Virtual patients, each with a twin without infarction."""
     rng = np.random.default_rng(0)
     walls = np.repeat(list(TERRITORY), PER_WALL)
     sick = [{str(wall): float(rng.uniform(*SEVERITY))} for wall in walls]

@@ -49,10 +49,7 @@ def on_virtual_patients(
 
 
 def virtual() -> dict:
-    """Pre-train the networks on virtual patients; no recording of a real person is used.
-
-    Writes `virtual` and, for the rhythm branch, `virtual_rhythm` in `book/results/weights/`.
-    """
+    """Pre-train the networks on virtual patients; writes weights `virtual`, `virtual_rhythm`."""
     said = {
         "experiment": "virtual",
         "data": f"{PATIENTS:,} virtual patients",
@@ -76,7 +73,7 @@ def default() -> dict:
     """Train the default network on PTB-XL's official folds; its weights are those of `predict`.
 
     It is pre-trained on virtual patients and distilled from a random forest; so is its rhythm
-    branch. Writes `default` and `rhythm` in `book/results/weights/`.
+    branch. Writes weights `default` and `rhythm`.
     """
     data, table, split = common.official_folds()
     start, pretrained = load_checkpoint(VIRTUAL)
@@ -135,11 +132,7 @@ def simulation() -> dict:
 
 
 def qt_on_ludb(model: FoundationalECGNet) -> dict:
-    """Return how well P(QT) ranks LUDB's recordings by a measured, not a stated, long QT.
-
-    The truth is QTc above the limit on LUDB's manual marks: a derived label, never pooled with the
-    statements of the other sources.
-    """
+    """Return how well P(QT) ranks LUDB's recordings by QTc above the limit on its manual marks."""
     ludb = datasets.load("ludb")
     truth = ludb_qtc(sources.locate("ludb"), ludb.table)[["prolonged"]]
     scores = np.column_stack(predict_with_rhythm(model, None, denoised(ludb, DENOISING)))

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from sklearn.base import clone
-from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from ecgnet_lib.evaluation import classifiers as classical
-from ecgnet_lib.evaluation.classifiers import Features, MiniRocket, Peer, Untrained, truth_of
+from ecgnet_lib.evaluation.classifiers import MiniRocket, Peer, Untrained, truth_of
 from ecgnet_lib.network.ecgnet import FoundationalECGNet, ModelConfig
 from ecgnet_lib.training.loop import Labels
 
@@ -106,14 +105,6 @@ def test_untrained_averages_what_reaches_the_trunk_over_half_overlapping_crops()
     again = Untrained(make=small).describe(signals)
     np.testing.assert_array_equal(again, peer.describe(signals))
     assert not np.allclose(Untrained(seed=1, make=small).describe(signals), want)
-
-
-def test_features_go_to_500_trees() -> None:
-    forest = Features(seed=7).choices[0]
-    assert isinstance(forest, ExtraTreesClassifier)
-    assert (forest.n_estimators, forest.random_state) == (500, 7)
-    holes = np.array([[np.nan, 1.0], [0.0, np.nan]] * 4)
-    forest.set_params(n_estimators=3).fit(holes, [0, 1] * 4)  # takes what could not be measured
 
 
 def test_minirocket_tells_fast_from_slow() -> None:

@@ -37,15 +37,6 @@ def test_every_metric_equals_scikit_learn_with_weights(ties: bool) -> None:
             assert got[name][r] == pytest.approx(value, abs=1e-10), name
 
 
-def test_constant_scores_have_auc_one_half() -> None:
-    truth, _ = sample()
-    got = metrics.weighted_metrics(
-        truth, np.zeros_like(truth), np.ones_like(truth), np.ones((1, 300))
-    )
-    assert got["auc"][0] == pytest.approx(0.5)
-    assert got["average_precision"][0] == pytest.approx(truth.mean())
-
-
 def test_best_threshold_has_the_highest_f1_of_all() -> None:
     truth, score = sample()
     found = metrics.best_threshold(truth, score)
@@ -108,7 +99,5 @@ def test_macro_auc_is_the_mean_of_scikit_learns_and_differences_are_paired() -> 
     for r in (0, 49):
         want = [sk.roc_auc_score(truth[c], scores[c], sample_weight=counts[r]) for c in truth]
         assert got[r] == pytest.approx(np.mean(want))
-    same = metrics.macro_auc_samples(
-        truth, scores * 2 + 1, counts
-    )  # keeps ranks
+    same = metrics.macro_auc_samples(truth, scores * 2 + 1, counts)  # keeps ranks
     np.testing.assert_allclose(same - got, 0, atol=1e-12)

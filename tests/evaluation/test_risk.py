@@ -27,12 +27,6 @@ def sample(n: int, slope: float = 1, intercept: float = 0, seed: int = 0):
     return rng.random(n) < expit(slope * logit(score) + intercept), score
 
 
-def test_platt_finds_the_slope_and_intercept_of_the_data() -> None:
-    slope, intercept = risk.platt(*sample(40_000, slope=0.6, intercept=0.8))
-    assert slope == pytest.approx(0.6, abs=0.03)
-    assert intercept == pytest.approx(0.8, abs=0.05)
-
-
 @pytest.mark.parametrize("separable", [False, True])
 def test_platt_equals_scikit_learns_sigmoid_calibration(separable: bool) -> None:
     truth, score = sample(300, slope=0.5, intercept=-1)

@@ -53,11 +53,6 @@ def test_a_training_is_done_once_and_survives_a_stop(folder) -> None:
     assert CALLS == [1, 2, 2, 3, 1, 1]
 
 
-def test_another_configuration_is_another_training(folder) -> None:
-    found = run_all(repr, [(CONFIG,), (replace(CONFIG, crops=1),), (CONFIG,)], ignore=[])
-    assert found[0] == found[2] != found[1]
-
-
 def test_predictions_come_back_as_they_were_written(folder) -> None:
     rng = np.random.default_rng(0)
     table = pd.DataFrame(rng.random((90, 6)) < 0.5, columns=NAMES).astype(object)

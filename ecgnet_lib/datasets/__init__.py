@@ -1,8 +1,8 @@
 """Recordings, their labels and their splits (page 1).
 
-`load` gives a `Dataset` by name. Below it: what databases there are (`catalogue`), where they lie
-or come from (`sources`, `download`), reading (`records`, `wfdb_files`), a fast copy
-(`archive`), statements and classes (`tables`, `labels`), patient-disjoint splits (`splits`).
+`load` gives a `Dataset` by name. Below it: what databases there are and where they lie or come from
+(`sources`, `download`), reading (`records`, `wfdb_files`), a fast copy (`archive`), statements and
+classes (`tables`, `labels`), patient-disjoint splits (`splits`).
 """
 
 import lazy_loader as lazy
@@ -11,7 +11,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     [
         "archive",
-        "catalogue",
         "dataset",
         "download",
         "labels",

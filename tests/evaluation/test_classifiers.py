@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from ecgnet_lib.evaluation import classifiers as classical
-from ecgnet_lib.evaluation.classifiers import MiniRocket, Peer, Untrained, truth_of
+from ecgnet_lib.evaluation.classifiers import Features, MiniRocket, Peer, Untrained, truth_of
 from ecgnet_lib.network.ecgnet import FoundationalECGNet, ModelConfig
 from ecgnet_lib.training.loop import Labels
 
@@ -105,6 +105,12 @@ def test_untrained_averages_what_reaches_the_trunk_over_half_overlapping_crops()
     again = Untrained(make=small).describe(signals)
     np.testing.assert_array_equal(again, peer.describe(signals))
     assert not np.allclose(Untrained(seed=1, make=small).describe(signals), want)
+
+
+def test_features_go_to_trees_which_take_what_could_not_be_measured() -> None:
+    forest = Features(seed=7).choices[0]
+    assert forest.random_state == 7
+    forest.set_params(n_estimators=3).fit([[np.nan, 1.0], [0.0, np.nan]] * 4, [0, 1] * 4)
 
 
 def test_minirocket_tells_fast_from_slow() -> None:

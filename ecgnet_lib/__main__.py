@@ -208,7 +208,7 @@ def experiment(name: str | None) -> None:
         rows = [(n, make.__doc__.partition("\n")[0]) for n, make in EXPERIMENTS.items()]
         print_table(("experiment", "what it does"), rows)
     else:
-        run(name, click.echo)
+        run(name)
 
 
 def print_table(head: tuple[str, ...], rows: list) -> None:

@@ -1,10 +1,4 @@
-"""Evaluation: metrics with intervals, risk, leakage, explanation (pages 8 to 11).
-
-`metrics` per class with patient-level bootstraps, `methods` the same for all methods of a protocol,
-`results` the stored results, `classifiers` peers without a network, `risk` calibration and triage,
-`leakage` protocols with leaks, `explain` attributions and their test, `predict` the output for one
-recording.
-"""
+"""Evaluation: metrics with intervals, risk, leakage, explanation (pages 8 to 11)."""
 
 import lazy_loader as lazy
 

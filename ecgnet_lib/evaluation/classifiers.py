@@ -1,8 +1,7 @@
 """Three peers that train no network: MiniRocket, hand-crafted features, an untrained encoder.
 
-Each computes features of a recording without its labels, then fits one classifier a label. The
-validation set chooses among the few settings of that classifier, by log loss: with a single
-positive the AUC would be chance.
+Each computes features of a recording without its labels, then fits one classifier a label, whose
+setting is chosen on validation by log loss: with a single positive the AUC would be chance.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ CROP_S = 2.5  # what the networks are trained on
 
 
 class Peer:
-    """Features and a classifier a label: `fit` on some rows, `predict` for recordings.
+    """Features and a classifier a label.
 
     A subclass gives `describe`, which maps recordings (N, 12, T) mV to features (N, F), the
     `scaling` of these, and `choices`, the classifiers among which validation chooses.
@@ -43,13 +42,13 @@ class Peer:
         self.chosen: dict[str, ClassifierMixin | float] = {}
 
     def prepare(self, signals: np.ndarray) -> None:
-        """Fit what `describe` needs to the training recordings; most peers need nothing."""
+        """Fit what `describe` needs to the training recordings."""
 
     def fit(self, signals: np.ndarray, labels: Labels, train: np.ndarray, val: np.ndarray) -> Peer:
         """Fit a classifier for each label on rows `train`, chosen by log loss on rows `val`.
 
-        signals: (N, 12, T) float32 mV, whole recordings. A label with fewer than 2 positives or
-        negatives in training predicts its prevalence. Returns itself.
+        signals: (N, 12, T) float32 mV, whole recordings. A label with fewer than MIN_TRAIN
+        positives or negatives in training predicts its prevalence. Returns itself.
         """
         self.prepare(signals[train])
         self.scale = clone(self.scaling)
@@ -85,29 +84,26 @@ class Peer:
 
 
 def logistic(*strengths: float) -> list[ClassifierMixin]:
-    """Return one logistic regression for each C."""
     return [LogisticRegression(C=c, max_iter=300) for c in strengths]
 
 
 class MiniRocket(Peer):
     """Shares of positive values after 10,000 fixed convolutions (Dempster et al., KDD 2021).
 
-    The kernels are fixed, only their offsets are drawn from training recordings; the classifier is
-    a logistic regression, strongly regularised, as there are more features than recordings. It does
-    not change under rotation: principal components only make it faster. The transform is aeon's.
+    The offsets of the kernels are drawn from training recordings; the classifier is a strongly
+    regularised logistic regression. It does not change under rotation: principal components only
+    make it faster. The transform is aeon's.
     """
 
     scaling = make_pipeline(StandardScaler(), PCA(svd_solver="full"))
     choices = logistic(1e-4, 1e-3, 1e-2)
 
     def prepare(self, signals: np.ndarray) -> None:
-        """Draw the offsets of the kernels."""
         from aeon.transformations.collection.convolution_based import MiniRocket as Transform
 
         self.transform = Transform(random_state=self.seed, n_jobs=1).fit(signals)
 
     def describe(self, signals: np.ndarray) -> np.ndarray:
-        """Return the shares of positive values."""
         return np.asarray(self.transform.transform(signals), np.float32)
 
 
@@ -128,8 +124,7 @@ class Features(Peer):
 class Untrained(Peer):
     """A network with random weights: its pooled tokens, averaged over crops, and a regression.
 
-    Its score is the share of a result that the architecture accounts for, without training. Crops
-    of 2.5 s overlap by half.
+    Its score is what the architecture alone accounts for. Crops of 2.5 s overlap by half.
     """
 
     choices = logistic(1e-2, 1e-1, 1, 10)
@@ -155,8 +150,4 @@ class Untrained(Peer):
         return torch.cat(rows).numpy()
 
 
-CLASSICAL: dict[str, Callable[..., Peer]] = {
-    "MiniRocket": MiniRocket,
-    "features": Features,
-    "untrained": Untrained,
-}
+CLASSICAL = {"MiniRocket": MiniRocket, "features": Features, "untrained": Untrained}

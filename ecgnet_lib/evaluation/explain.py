@@ -1,9 +1,8 @@
 """Attribution maps, and three tests of whether they explain the network.
 
-A map holds how much each lead matters at each token, (B, L, P), by CBAM's temporal gate, GAT's lead
-attention, TST's token attention, or integrated gradients. The tests: does deleting what a map marks
-move the decision (`deletion_curve`), does it find the leads of a known infarction (`TERRITORY`,
-`territory_share`), does it change with random weights (`cascade`)?
+A map holds how much each lead matters at each token, (B, L, P). The tests: does deleting what it
+marks move the decision (`deletion_curve`), does it find the leads of a known infarction
+(`territory_share`), does it change with random weights (`cascade`)?
 
 Shapes: B recordings, L leads, T samples, P tokens (T / stride), U units that are deleted at once.
 """
@@ -22,7 +21,8 @@ from torch import Tensor, nn
 
 from ecgnet_lib.datasets.labels import DISEASES
 from ecgnet_lib.datasets.records import LEADS
-from ecgnet_lib.errors import ConfigError, SignalError
+from ecgnet_lib.errors import ConfigError
+from ecgnet_lib.evaluation.methods import RESAMPLES, interval
 from ecgnet_lib.evaluation.metrics import patient_resamples
 
 FORMS = ("cells", "leads", "tokens")  # a lead at a token, a whole lead, a token in all leads
@@ -63,10 +63,7 @@ def attention_maps(model: nn.Module, x: Tensor) -> dict[str, np.ndarray]:
 
 
 def logit(model: nn.Module, x: Tensor, target: str, present: Tensor | None = None) -> Tensor:
-    """Return the logit (B,) of "abnormal", or of a disease given abnormal.
-
-    Raises ConfigError for a target that is neither.
-    """
+    """Return the logit (B,) of "abnormal", or of a disease given abnormal; else ConfigError."""
     if target not in ("abnormal", *DISEASES):
         raise ConfigError("no such target", expected=["abnormal", *DISEASES], found=target)
     abnormal, diseases = model(x, present)
@@ -79,39 +76,31 @@ def integrated_gradients(
     """Attribute a logit to every sample: (B, L, T) in, (B, L, T) out, signed, in log-odds.
 
     Sundararajan et al. 2017, eq. 1: the gradient along the straight way from a flat line to x,
-    averaged over `steps` Gauss-Legendre nodes, times x. The baseline is the flat line, a recording
-    without a heart; its logit need not be neutral. The sum of the attributions is logit(x) -
+    averaged over `steps` Gauss-Legendre nodes, times x. The sum of the attributions is logit(x) -
     logit(flat line) ("completeness"), up to the error of the quadrature.
     """
     engine = IntegratedGradients(lambda part: logit(model, part, target))
-    # 64 at a time fit the processor's cache; by default captum takes all nodes at once
+    # 64 at a time fit the processor's cache
     return engine.attribute(x, n_steps=steps, internal_batch_size=64).detach().numpy()
 
 
 def per_token(values: np.ndarray, stride: int) -> np.ndarray:
-    """Sum (B, L, T) over the `stride` samples of each token: (B, L, P); sums are kept."""
+    """Sum (B, L, T) over the `stride` samples of each token: (B, L, P)."""
     return values.reshape(*values.shape[:-1], -1, stride).sum(-1)
 
 
 def units_of(maps: np.ndarray, form: str) -> np.ndarray:
     """Sum maps (B, L, P) over the units that one of FORMS deletes: (B, U), U = L*P, L or P."""
-    if form not in FORMS:
-        raise ConfigError("unknown form", expected=FORMS, found=repr(form))
-    if form == "cells":
-        return maps.reshape(len(maps), -1)
-    return maps.sum(2 if form == "leads" else 1)
+    over = {"cells": (), "leads": 2, "tokens": 1}[form]
+    return maps.sum(over).reshape(len(maps), -1)
 
 
 def delete(x: np.ndarray, gone: np.ndarray) -> np.ndarray:
     """Replace the tokens `gone` (B, L, P) of x (B, L, T) by straight lines; returns a copy.
 
-    A line joins the last sample kept before the gap with the first kept after it, so that waves
-    vanish without a step; at an end of the recording the last kept value is held. A lead of which
-    nothing is left becomes zero. Raises SignalError when the shapes do not fit.
+    A line joins the last sample kept before the gap with the first kept after it; at an end of the
+    recording the last kept value is held. A lead of which nothing is left becomes zero.
     """
-    if gone.shape[:2] != x.shape[:2] or x.shape[2] % gone.shape[2]:
-        what = "the tokens to delete do not fit the signal"
-        raise SignalError(what, expected=x.shape, found=gone.shape)
     kept = ~np.repeat(gone, x.shape[2] // gone.shape[2], axis=2)
     at = np.arange(x.shape[2])
     before = np.maximum.accumulate(np.where(kept, at, -1), axis=2)
@@ -158,8 +147,8 @@ def area_between(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 def territory_share(maps: np.ndarray, wall: str) -> np.ndarray:
     """Return the share (B,) of maps (B, L, P) that lies in the leads of a wall.
 
-    Only evidence for the target counts: negative parts of a map are left out. A map that marks
-    all leads alike, or none, gives the share of leads.
+    Negative parts of a map do not count. A map that marks all leads alike, or none, gives the share
+    of leads.
     """
     marked = np.clip(maps, 0, None).sum(2)
     inside = marked[:, np.isin(LEADS, TERRITORY[wall])].sum(1)
@@ -170,9 +159,8 @@ def territory_share(maps: np.ndarray, wall: str) -> np.ndarray:
 def cascade(model: nn.Module, seed: int) -> Iterator[tuple[str, nn.Module]]:
     """Randomise the weights, from the head down to the input, one part after the other.
 
-    Yields (part, network): that part and all above it have random weights, the rest is as it was;
-    the last network is untrained ("cascading randomization", Adebayo et al. 2018). The given model
-    stays as it is.
+    Yields (part, copy of the network in which that part and all above it have random weights):
+    "cascading randomization", Adebayo et al. 2018.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -193,16 +181,7 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a * b).sum(1) / np.where(size > 0, size, 1)
 
 
-def mean_interval(
-    values: np.ndarray, patients: np.ndarray, resamples: int = 2000, seed: int = 0
-) -> dict[str, float]:
-    """Return the mean of values (N,) with its 95 % bootstrap interval over patients (N,).
-
-    Raises SignalError when nothing is left to average.
-    """
-    if not len(values):
-        raise SignalError("there is nothing to average")
-    counts = patient_resamples(patients, resamples, seed)
-    means = counts @ values / counts.sum(1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return {"value": float(np.mean(values)), "low": float(low), "high": float(high)}
+def mean_interval(values: np.ndarray, patients: np.ndarray) -> dict[str, float]:
+    """Return the mean of values (N,) with its 95 % bootstrap interval over patients (N,)."""
+    counts = patient_resamples(patients, RESAMPLES, seed=0)
+    return interval(np.append(np.mean(values), counts @ values / counts.sum(1)))

@@ -1,16 +1,9 @@
 """The leakage lab: one pipeline, and one parameter that says where it lets the test set in.
 
-The pipeline cuts recordings into windows, assigns the windows to training, validation and test,
+The pipeline cuts recordings into windows, assigns these to training, validation and test,
 standardises them, trains, chooses a threshold, and evaluates. A `Protocol` changes one of these
-steps; everything else stays as it is for `patient`:
-
-    windows = make_windows(table, PROTOCOLS["windows"])
-    split = assign_windows(windows, PROTOCOLS["windows"])
-    audit(split, windows)  # raises SplitError
-
-Evaluated are the 2.5-s windows of original recordings, on a grid without overlap. Further windows
-and copies, where a protocol makes them, are for training only. Recordings and windows are positions
-in a table, as in `splits`.
+steps. Evaluated are the 2.5-s windows of original recordings, on a grid without overlap; further
+windows and copies are for training only.
 """
 
 from __future__ import annotations
@@ -25,7 +18,6 @@ from sklearn.base import ClassifierMixin, clone
 
 from ecgnet_lib.datasets.labels import DISEASES
 from ecgnet_lib.datasets.splits import Split, kfold
-from ecgnet_lib.errors import ConfigError
 from ecgnet_lib.evaluation.methods import NAMES
 from ecgnet_lib.evaluation.metrics import MIN_POSITIVES
 
@@ -37,24 +29,18 @@ PARTS, TEST, VAL = 20, 5, 3  # of twenty folds five test, three validate, twelve
 
 @dataclass(frozen=True)
 class Protocol:
-    """What a pipeline does. The defaults are sound; each other value is one leak.
+    """What a pipeline does. The defaults are sound."""
 
-    keep: what is never divided between two sets; hop_s: from the start of a window to the next;
-    copies: whether recordings with a disease are copied until it is as common as NORM;
-    scale_from: whose mean and spread standardise all windows; threshold_from: which set chooses
-    the threshold; says: the protocol in a few words.
-    """
-
-    says: str
-    keep: str = "patient"  # or "recording", "window", "copy"
-    hop_s: float = WINDOW_S
-    copies: bool = False
-    scale_from: str = "train"  # or "all"
-    threshold_from: str = "val"  # or "test"
+    says: str  # the protocol in a few words
+    keep: str = "patient"  # or "recording", "window", "copy": never divided between two sets
+    hop_s: float = WINDOW_S  # from the start of a window to the next
+    copies: bool = False  # of recordings with a disease, until it is as common as NORM
+    scale_from: str = "train"  # or "all": whose mean and spread standardise all windows
+    threshold_from: str = "val"  # or "test": which set chooses the threshold
 
     @property
     def sound(self) -> bool:
-        """Return whether training and threshold have seen no test patient."""
+        """Whether training and threshold have seen no test patient."""
         return (self.keep, self.scale_from, self.threshold_from) == ("patient", "train", "val")
 
 
@@ -82,7 +68,7 @@ PROTOCOLS = {
         keep="copy",
         copies=True,
     ),
-}  # fmt: skip
+}
 """From honest to leaky. The first three are sound: two of them are controls for the last two."""
 
 
@@ -90,8 +76,8 @@ def cohort(table: pd.DataFrame, least: int, seed: int = 0) -> np.ndarray:
     """Choose a small set with `least` recordings of each disease, half normal; sorted positions.
 
     Patients with several recordings come first, or `record` would have nothing to part; then each
-    disease, the rarest first, is filled up at random, then the normal ones. Where there are fewer,
-    all are taken. Recordings of which nobody said normal or abnormal are left out.
+    disease, the rarest first, is filled up at random, then the normal ones, as far as there are
+    any. Recordings that are not known to be normal or abnormal are left out.
     """
     held = table[["abnormal", *DISEASES]].fillna(False).to_numpy(bool)
     known = table["abnormal"].notna().to_numpy()
@@ -119,13 +105,11 @@ def oversampling_factors(table: pd.DataFrame) -> np.ndarray:
     return np.maximum((held * factor).max(axis=1), 1).astype(int)
 
 
-def make_windows(
-    table: pd.DataFrame, protocol: Protocol, recording_s: float = 10.0
-) -> pd.DataFrame:
+def make_windows(table: pd.DataFrame, protocol: Protocol, recording_s: float = 10) -> pd.DataFrame:
     """Cut recordings into windows; gives a table of windows with the columns of `table` and more.
 
     recording: its name; row: its position; start_s; copy: 0 for the original; evaluated: whether
-    the window is of an original and on the grid without overlap. The index names each window once.
+    the window is of an original and on the grid without overlap. The index is unique.
     """
     starts = np.arange(0, recording_s - WINDOW_S + 1e-9, protocol.hop_s)
     times = oversampling_factors(table) if protocol.copies else np.ones(len(table), dtype=int)
@@ -143,10 +127,10 @@ def make_windows(
 def assign_windows(windows: pd.DataFrame, protocol: Protocol, seed: int = 0) -> Split:
     """Assign windows to train, val and test, keeping together what the protocol keeps.
 
-    `splits.kfold` keeps together rows with the same value of `patient`: each protocol changes this
-    column and nothing else. The evaluated windows are assigned first, so that protocols which keep
-    the same things test the same windows; a further window follows what it belongs to, or is
-    assigned on its own. Val and test take evaluated windows only.
+    `splits.kfold` keeps together rows with the same `patient`: each protocol changes this column
+    and nothing else. The evaluated windows are assigned first, so that protocols which keep the
+    same things test the same windows; a further window follows what it belongs to, or is assigned
+    on its own. Val and test take evaluated windows only.
     """
     kept = {
         "patient": windows["patient"],
@@ -154,8 +138,6 @@ def assign_windows(windows: pd.DataFrame, protocol: Protocol, seed: int = 0) -> 
         "window": windows.index.to_series(),
         "copy": windows["patient"] + " copy " + windows["copy"].astype(str),
     }
-    if protocol.keep not in kept:
-        raise ConfigError("nothing is kept so", expected=list(kept), found=protocol.keep)
     grouped = windows.assign(patient=kept[protocol.keep])
     part = np.full(len(grouped), -1)
 
@@ -182,20 +164,16 @@ def signals_of(signals: np.ndarray, windows: pd.DataFrame, fs_hz: int) -> np.nda
 
 
 def standardise(x: np.ndarray, split: Split, scale_from: str) -> np.ndarray:
-    """Give each lead of x (N, 12, T) mean 0 and spread 1, as of the training windows or of all.
-
-    Spread is the standard deviation over windows and time. No lead may be constant.
-    """
+    """Give each lead of x (N, 12, T) mean 0 and variance 1, of the training windows or of all."""
     seen = x[split.train] if scale_from == "train" else x
     mean, spread = seen.mean(axis=(0, 2)), seen.std(axis=(0, 2))
     return ((x - mean[:, None]) / np.maximum(spread, 1e-6)[:, None]).astype(np.float32)
 
 
 def overlap(split: Split, windows: pd.DataFrame) -> dict[str, float]:
-    """Return the share of test windows of which training holds the patient, recording, samples.
+    """Return the share of test windows whose patient, recording, or samples are in training.
 
-    "samples" counts windows that share at least one sample with a training window of the same
-    recording, a copy of it included.
+    "samples": one or more, in a window of the same recording or of a copy of it.
     """
     train, test = windows.iloc[split.train], windows.iloc[split.test]
     starts = {row: times.to_numpy() for row, times in train.groupby("row")["start_s"]}
@@ -223,7 +201,7 @@ Learner = Callable[[np.ndarray, pd.DataFrame, Split], Callable[[np.ndarray], np.
 
 
 def on_features(classifier: ClassifierMixin, fs_hz: int) -> Learner:
-    """Return a learner of seconds: a scikit-learn classifier of many outputs on `features`."""
+    """Return a learner: a scikit-learn classifier of many outputs on `features`."""
 
     def learn(x: np.ndarray, windows: pd.DataFrame, split: Split):
         truth = windows[NAMES].to_numpy(int)[split.train]
@@ -242,19 +220,22 @@ def nearest(x: np.ndarray, split: Split) -> np.ndarray:
     """Return for each test window the position of the training window nearest to it, (M,)."""
     from sklearn.neighbors import NearestNeighbors
 
-    train, test = (x[rows].reshape(len(rows), -1) for rows in (split.train, split.test))
-    search = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(train)
-    return split.train[search.kneighbors(test, return_distance=False)[:, 0]]
+    flat = x.reshape(len(x), -1)
+    search = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(flat[split.train])
+    return split.train[search.kneighbors(flat[split.test], return_distance=False)[:, 0]]
 
 
 def predictions(
-    protocol: Protocol, signals: np.ndarray, table: pd.DataFrame, fs_hz: int, learner: Learner,
+    protocol: Protocol,
+    signals: np.ndarray,
+    table: pd.DataFrame,
+    fs_hz: int,
+    learner: Learner,
     seed: int = 0,
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     """Run the pipeline up to the scores; gives one row an evaluated window of val and test.
 
-    signals: (R, 12, T) mV of the recordings in `table`. Columns as in `results.load_predictions`:
-    set, fold, recording, start_s, patient, the truth NAME and the score p_NAME for each of NAMES.
+    signals: (R, 12, T) mV of the recordings in `table`. Columns as in `results.load_predictions`.
     """
     windows = make_windows(table, protocol, signals.shape[-1] / fs_hz)
     split = assign_windows(windows, protocol, seed)

@@ -1,7 +1,6 @@
 """Metrics of several methods under one protocol, computed from their stored predictions.
 
 A run is one method and one seed: all rows of its folds, as `results.load_predictions` gives them.
-Thresholds come from the validation rows of each fold, intervals from resampling patients.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ def evaluate(
     Each method gets its metrics by class (first seed), its macro AUC, averaged over seeds, and the
     paired difference to each of the references, on the recordings that both tested. Intervals are
     95 % bootstraps over patients, the same resamples for all. The macro AUC is the mean over
-    `columns`: the classes that are estimable on all tested recordings and that each fold's
-    validation rows hold both answers of. "abnormal" counts for the sources of `known_abnormal`.
-    Validation rows alone, without test rows, are evaluated themselves, without thresholds.
+    `columns`: the classes that are estimable and that each fold's validation rows hold positives
+    and negatives of. "abnormal" is as in `known_abnormal`. Where there are no test rows, the
+    validation rows are evaluated, without thresholds.
     """
     known = predictions.assign(abnormal=known_abnormal(predictions))
     tuned = (known["set"] == "val").any()
@@ -54,11 +53,8 @@ def evaluate(
     metrics = {name: class_metrics(*seeds[0]) for name, seeds in runs.items()}
     main = references[0] if references else next(iter(runs))
     cuts = runs[main][0][1]
-    columns = [
-        name
-        for name in NAMES
-        if metrics[main]["estimable"][name] and not (tuned and np.isnan(cuts[name]).any())
-    ]
+    untuned = {name for name in NAMES if tuned and np.isnan(cuts[name]).any()}
+    columns = [name for name in NAMES if metrics[main]["estimable"][name] and name not in untuned]
     patients = pd.concat([seeds[0] for seeds in tests.values()])[["patient"]]
     patients = patients[~patients.index.duplicated()]
 
@@ -96,21 +92,14 @@ def evaluate(
         }
     if predictions["source"].nunique() > 1:
         found[main]["sources"] = by_source(predictions, *runs[main][0])
-    return {
-        "threshold_from": threshold_from,
-        "n": len(tests[main][0]),
-        "columns": columns,
-        "methods": found,
-    }
+    said = {"threshold_from": threshold_from, "n": len(tests[main][0])}
+    return said | {"columns": columns, "methods": found}
 
 
 def evaluate_run(
     run: pd.DataFrame, threshold_from: str = "val", resamples: int | None = None, seed: int = 0
 ) -> tuple[Thresholds, pd.DataFrame]:
-    """Return the thresholds of a run and its metrics by class.
-
-    threshold_from: "val", or "test" to show what that leak does; resamples: RESAMPLES if not given.
-    """
+    """Return the thresholds of a run and its metrics by class; threshold_from: "val" or "test"."""
     test, thresholds = apply_thresholds(run, threshold_from)
     return thresholds, class_metrics(test, thresholds, resamples, seed)
 
@@ -145,7 +134,7 @@ def class_metrics(
     """Return `metrics.per_class` of test rows with decisions.
 
     Metrics of decisions are NaN where a fold has no threshold. Where windows are classified, `n`,
-    `positives` and `estimable` count recordings: four windows of one are no four recordings.
+    `positives` and `estimable` count recordings. resamples: RESAMPLES if not given.
     """
     truth = test[NAMES].astype("boolean")
     scores, decisions = (
@@ -168,9 +157,9 @@ def class_metrics(
 def macro_samples(
     tests: list[pd.DataFrame], recordings: pd.Index, columns: list[str], counts: np.ndarray
 ) -> np.ndarray:
-    """Return the mean AUC over `columns`, averaged over seeds, for each resample in `counts`.
+    """Return the mean AUC over `columns` for each resample in `counts`, averaged over `tests`.
 
-    tests: one frame for each seed. Only seeds that tested all of `recordings` count.
+    tests: one frame for each seed; those count that hold all of `recordings`.
     """
     tests = [test.loc[recordings] for test in tests if recordings.isin(test.index).all()]
     scores = [test[[f"p_{name}" for name in columns]].set_axis(columns, axis=1) for test in tests]
@@ -191,10 +180,7 @@ def interval(values: np.ndarray) -> dict[str, float]:
 
 
 def known_abnormal(predictions: pd.DataFrame) -> pd.Series:
-    """Return `abnormal`, missing for sources with too few normal or too few abnormal recordings.
-
-    Where all recordings of a source are abnormal, knowing the source would be enough.
-    """
+    """Return `abnormal`, missing for sources with too few normal or too few abnormal recordings."""
     once = predictions.drop_duplicates("recording").dropna(subset="abnormal")
     counts = once.groupby(["source", once["abnormal"].astype(bool)]).size().unstack(fill_value=0)
     counts = counts.reindex(columns=[False, True], fill_value=0)
@@ -207,9 +193,8 @@ def by_source(
 ) -> dict[str, dict]:
     """Return the metrics by class of each source, since source and class are confounded.
 
-    predictions: for the stated `abnormal` of all sources; test, thresholds: of the whole run.
     Where a source never states "normal ECG", its recordings with nothing but sinus rhythm stand in
-    for the normal ones: weaker negatives, marked by `weak_negatives`.
+    for the normal ones, marked by `weak_negatives`.
     """
     stated = predictions.drop_duplicates("recording").set_index("recording")["abnormal"]
     test, found = test.assign(abnormal=stated.reindex(test.index)), {}
@@ -218,9 +203,8 @@ def by_source(
         if weak:
             rows = rows.assign(abnormal=rows["abnormal"].mask(rows["only_sinus_rhythm"], False))
         folds = rows["fold"].unique()
-        metrics = class_metrics(
-            rows, {n: [cuts[f] for f in folds] for n, cuts in thresholds.items()}
-        )
+        cuts = {name: [cut[fold] for fold in folds] for name, cut in thresholds.items()}
+        metrics = class_metrics(rows, cuts)
         found[source] = {"n": len(rows), "weak_negatives": weak, "metrics": plain(metrics)}
     return found
 

@@ -1,7 +1,6 @@
 """Evaluation: metrics for each class with 95 % intervals from resampling patients.
 
-Thresholds come from the validation set. A class with fewer than 20 positives or negatives in the
-test set is reported as not estimable, without a value.
+A class with fewer than MIN_POSITIVES positives or negatives is not estimable.
 """
 
 from __future__ import annotations
@@ -62,8 +61,7 @@ def weighted_auc(truth: np.ndarray, score: np.ndarray, weights: np.ndarray) -> n
     """Return the AUC for R weightings of the same N recordings, (R,); NaN where it is undefined.
 
     It is the Mann-Whitney statistic: the share of pairs of a positive and a negative recording in
-    which the positive has the higher score, ties counted as one half. Arguments as in
-    `weighted_metrics`.
+    which the positive has the higher score, ties counted as one half.
     """
     yes, no = truth > 0, truth == 0
     order = np.argsort(score[no], kind="stable")
@@ -96,10 +94,9 @@ def per_class(
     """Return one row a column of `truth` with n, positives, and each metric with its interval.
 
     truth: (N, K) booleans, missing where unknown; scores: (N, K) probabilities and decisions:
-    (N, K) booleans of the same columns (thresholds fixed beforehand, on validation data);
-    patients: (N,), the unit that is resampled. Columns: n, positives, prevalence, estimable, and
-    for each metric m: m, m_low, m_high (2.5 and 97.5 % of the bootstrap). Raises SignalError when
-    a score is not finite.
+    (N, K) booleans of the same columns; patients: (N,), the unit that is resampled. Columns: n,
+    positives, prevalence, estimable, and for each metric m: m, m_low, m_high (2.5 and 97.5 % of the
+    bootstrap). Raises SignalError when a score is not finite.
     """
     if not np.isfinite(scores.to_numpy(float)).all():
         raise SignalError("a score is NaN or infinite", remedy="check the output of the model")
@@ -107,9 +104,7 @@ def per_class(
     rows = {}
     for name in truth.columns:
         known = truth[name].notna().to_numpy()
-        y = truth[name][known].to_numpy(float)
-        s = scores[name].to_numpy(float)[known]
-        flagged = decisions[name].to_numpy(float)[known]
+        y, s, flagged = (f[name][known].to_numpy(float) for f in (truth, scores, decisions))
         rows[name] = row = {
             "n": len(y),
             "positives": int(y.sum()),
@@ -136,7 +131,6 @@ def macro_auc_samples(truth: pd.DataFrame, scores: pd.DataFrame, counts: np.ndar
     columns = []
     for name in truth.columns:
         known = truth[name].notna().to_numpy()
-        y = truth[name][known].to_numpy(float)
-        s = scores[name].to_numpy(float)[known]
+        y, s = (frame[name][known].to_numpy(float) for frame in (truth, scores))
         columns.append(weighted_auc(y, s, counts[:, known]))
     return np.mean(columns, axis=0)

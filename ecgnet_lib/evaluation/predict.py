@@ -24,10 +24,9 @@ from ecgnet_lib.network.rhythm import RhythmNet, predict_with_rhythm
 def predict_files(paths: Iterable[str | Path], checkpoint: Path = DEFAULT) -> list[dict]:
     """Classify every recording in the files and folders, in order.
 
-    Each answer is {"file", "abnormal", "classes": {"ARR", ...}, "triage"} as in `assess`, or
-    {"file", "refused": why}. Recordings need the 12 leads, 100 to 1000 Hz and at least 2.5 s; a
-    flat lead counts as missing. Raises ConfigError when the checkpoint cannot be used; a bad
-    recording never raises.
+    Each answer is {"file", ...} as in `assess`, or {"file", "refused": why}. Recordings need the 12
+    leads, 100 to 1000 Hz and at least 2.5 s; a flat lead counts as missing. Raises ConfigError when
+    the checkpoint cannot be used; a bad recording never raises.
     """
     model, rhythm, about = load_networks(checkpoint)
     answers = []
@@ -71,9 +70,8 @@ def assess(
 
     x: (12, T) mV at the network's rate, denoised as about["denoise"] says. model, rhythm, about:
     see `load_networks`. present: (12,), False where a lead is missing. The probabilities of the
-    classes are joint with abnormal and never above it. All are calibrated where the checkpoint
-    holds Platt parameters (about["platt"], see `risk.calibrate`); about["triage_cuts"] apply to the
-    P(abnormal) that is returned.
+    classes are joint with abnormal and never above it; see `risk.calibrate` for about["platt"] and
+    about["triage_cuts"].
     """
     present = None if present is None else present[None]
     p, joint = predict_with_rhythm(model, rhythm, x[None], present)

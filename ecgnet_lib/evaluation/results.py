@@ -15,29 +15,28 @@ from ecgnet_lib.paths import RESULTS
 def load_result(file: str) -> dict:
     """Return the result in `book/results/<file>`; ConfigError says how to make a missing one.
 
-    A page names the file in full, with its suffix: the page is then executed again when the
-    result changes.
+    A page names the file with its suffix: it is then executed again when the result changes.
     """
     try:
         return json.loads((RESULTS / file).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            "there is no such result",
-            file=f"book/results/{file}",
-            found=type(error).__name__,
-            remedy=f"python -m ecgnet_lib experiment {Path(file).stem}",
-        ) from error
+        raise missing(file, error) from error
 
 
-def ablation(*parts: str, result: dict | None = None) -> dict[str, dict]:
+def missing(file: str, error: Exception) -> ConfigError:
+    remedy = f"python -m ecgnet_lib experiment {file.partition('.')[0]}"
+    what, found = "there is no such result", type(error).__name__
+    return ConfigError(what, file=f"book/results/{file}", found=found, remedy=remedy)
+
+
+def ablation(*parts: str) -> dict[str, dict]:
     """Return the full network and those without a part, in rows for `figures.compared`.
 
     parts: "GAT" for the row "no GAT", or a row by its name ("one stage"); those that were not run
-    are left out. A row holds `macro_auc`, `difference_to_full` and `effect`, a sentence's end that
-    says it in words. "full" is the network trained on labels only, as the others here.
-    result: comparison.json, of which protocol B is taken.
+    are left out. A row holds `macro_auc`, `difference_to_full` and `effect`, which says it in
+    words. "full" is the network trained on labels only, under protocol B, as the others here.
     """
-    methods = (result or load_result("comparison.json"))["protocols"]["B"]["methods"]
+    methods = load_result("comparison.json")["protocols"]["B"]["methods"]
     rows = {"full": methods["labels only"]}
     for name in (part if part in methods else f"no {part}" for part in parts):
         if name in methods:
@@ -47,17 +46,15 @@ def ablation(*parts: str, result: dict | None = None) -> dict[str, dict]:
 
 
 def effect(difference: dict[str, float]) -> str:
-    """Say what a difference in macro AUC to the full network shows, as the end of a sentence.
+    """Say what a difference in macro AUC (reduced minus full network) shows, to end a sentence.
 
-    difference: value, low and high (95 % interval) and n recordings, the network without a block
-    minus the full one. Only an interval without zero is called a cost or a gain.
+    Only an interval without zero is called a cost or a gain.
     """
     value, low, high = (difference[part] for part in ("value", "low", "high"))
     if low <= 0 <= high:
-        return (
-            f"changes the macro AUC by {value:+.3f} (95 % interval {low:+.3f} to {high:+.3f}), "
-            f"which {difference['n']:,} recordings cannot tell apart from no change"
-        )
+        interval = f"{value:+.3f} (95 % interval {low:+.3f} to {high:+.3f})"
+        told = f"which {difference['n']:,} recordings cannot tell apart from no change"
+        return f"changes the macro AUC by {interval}, {told}"
     least, most = sorted((abs(low), abs(high)))
     word = "costs" if high < 0 else "gains"
     return f"{word} {abs(value):.3f} of macro AUC here (95 % interval {least:.3f} to {most:.3f})"
@@ -67,8 +64,7 @@ def format_interval(row: Mapping, name: str = "value", form: str = ".2f") -> str
     """Return `row[name]` with its 95 % interval as text: "0.91 [0.88, 0.94]".
 
     row: a dictionary or a row of a table, with `name`, and `name_low` and `name_high`, or `low` and
-    `high`. A row that says it is not estimable gives "not estimable"; a value that is missing, for
-    want of a threshold, gives "no threshold".
+    `high`. Else it returns "not estimable" or, where a value is missing, "no threshold".
     """
     if not row.get("estimable", True):
         return "not estimable"
@@ -84,21 +80,15 @@ def load_predictions(file: str | Path, **where: object) -> pd.DataFrame:
 
     Columns: protocol, method, fold, seed, set ("val" or "test"), recording; start_s where windows
     are classified; p_abnormal, p_ARR, ... (probabilities, those of the diseases joint with
-    abnormal); patient, source, only_sinus_rhythm, and abnormal, ARR, ... (nullable booleans,
-    missing where unknown). where: values to select, such as `protocol="B", method="ours"`.
-    ConfigError when the file is missing.
+    abnormal); patient, source, only_sinus_rhythm, and abnormal, ARR, ... (nullable booleans).
+    where: values to select, such as `protocol="B"`. ConfigError when the file is missing.
     """
     path = RESULTS / file
     try:
         scores = pd.read_csv(path, dtype={"recording": str})
         truth = pd.read_csv(path.with_name(path.name.replace(".csv.gz", "_truth.csv")))
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            "there are no such predictions",
-            file=f"book/results/{path.name}",
-            found=type(error).__name__,
-            remedy=f"python -m ecgnet_lib experiment {path.name.removesuffix('.csv.gz')}",
-        ) from error
+        raise missing(path.name, error) from error
     for column, value in where.items():
         scores = scores[scores[column] == value]
     names = [name for name in truth.columns if name in scores.columns and name != "recording"]

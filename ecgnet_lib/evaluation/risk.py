@@ -1,7 +1,7 @@
 """Calibration, triage levels, conformal sets, net benefit, selective prediction. No prognosis.
 
-Platt scaling, triage cuts and the quantiles of conformal sets are fitted on validation data. The
-truth is a reader's diagnosis from the ECG; the databases hold no follow-up.
+Scaling, cuts and quantiles are fitted on validation data. The truth is a reader's diagnosis from
+the ECG; the databases hold no follow-up.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def platt(truth: np.ndarray, p: np.ndarray) -> tuple[float, float] | None:
 
     calibrated = sigmoid(slope * logit(p) + intercept), by maximum likelihood on validation data.
     truth: (N,) in {0, 1}; p: (N,). As in Platt (1999) the targets are (n + 1) / (n + 2) for the n
-    positives and 1 / (n + 2) for the n negatives, so that the slope stays finite where the network
-    separates perfectly. Too few: under MIN_POSITIVES of either kind.
+    positives and 1 / (n + 2) for the n negatives: the slope stays finite. Too few: under
+    MIN_POSITIVES of either kind.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -52,16 +52,14 @@ def _logit(p: np.ndarray) -> np.ndarray:
 def calibrate(truth: pd.DataFrame, scores: pd.DataFrame) -> dict:
     """Return {"platt": {name: [slope, intercept]}, "triage_cuts": [low, high]} for a checkpoint.
 
-    truth: (N, K) booleans, missing where unknown; scores: (N, K) probabilities as the network gives
-    them, both of validation recordings and with a column "abnormal". A column with too few
-    positives or negatives gets no parameters and stays as it is. The cuts are those of the
-    calibrated P(abnormal).
+    truth: (N, K) booleans, missing where unknown; scores: (N, K) probabilities, both of validation
+    recordings and with a column "abnormal". A column with too few positives or negatives gets no
+    parameters. The cuts are those of the calibrated P(abnormal).
     """
     parameters = {}
     for name in scores:
         known = truth[name].notna().to_numpy()
-        fit = platt(truth[name][known].to_numpy(bool), scores[name].to_numpy()[known])
-        if fit:
+        if fit := platt(truth[name][known].to_numpy(bool), scores[name].to_numpy()[known]):
             parameters[name] = list(fit)
     known = truth["abnormal"].notna().to_numpy()
     calibrated = apply_platt(scores, parameters)["abnormal"].to_numpy()[known]
@@ -72,8 +70,8 @@ def calibrate(truth: pd.DataFrame, scores: pd.DataFrame) -> dict:
 def apply_platt(scores: pd.DataFrame, parameters: Mapping[str, Sequence[float]]) -> pd.DataFrame:
     """Return calibrated probabilities (N, K); a column without parameters stays as it is.
 
-    scores: (N, K) with a column "abnormal". The other columns are joint with abnormal, so none of
-    them may exceed it: one that does after scaling is set to it.
+    scores: (N, K) with a column "abnormal". The others are joint with it: one that exceeds it after
+    scaling is set to it.
     """
     result = scores.astype(float)
     for name, (slope, intercept) in parameters.items():
@@ -91,13 +89,10 @@ def ece(truth: np.ndarray, p: np.ndarray, bins: int = BINS) -> float:
     return float(np.abs(np.bincount(which, y - p)).sum() / len(p))
 
 
-def noise_floor(
-    p: np.ndarray, bins: int = BINS, draws: int = 1000, seed: int = 0
-) -> tuple[float, float]:
+def noise_floor(p: np.ndarray, bins: int = BINS, draws: int = 1000, seed: int = 0) -> tuple:
     """Return mean and 97.5 % point of the ECE of a perfectly calibrated network.
 
-    Its probabilities are p (N,), and the truth is drawn from them `draws` times. An ECE below the
-    second number is no evidence of bad calibration.
+    Its truth is drawn from its probabilities p (N,), `draws` times.
     """
     p, rng = np.asarray(p, dtype=float), np.random.default_rng(seed)
     errors = [ece(rng.random(len(p)) < p, p, bins) for _ in range(draws)]
@@ -107,10 +102,8 @@ def noise_floor(
 def triage_cuts(abnormal: np.ndarray, score: np.ndarray) -> tuple[float, float]:
     """Return the two cuts of P(abnormal), from validation data, between low, medium and high.
 
-    Below the first at most one recording in twenty is abnormal (negative predictive value 0.95);
-    from the second on at least nine in ten are (positive predictive value 0.9). Where no cut
-    reaches its value nothing is low (or high): the cut is 0 (or above 1). Equal scores stay
-    together.
+    Below the first at most LOW_AT_MOST of the recordings are abnormal, from the second on at least
+    HIGH_AT_LEAST. Where no cut reaches this the cut is 0 (or above 1). Equal scores stay together.
     """
     order = np.argsort(score)
     y, s = np.asarray(abnormal, float)[order], np.asarray(score, float)[order]
@@ -128,10 +121,7 @@ def triage_level(p_abnormal: float, cuts: Sequence[float]) -> str:
 
 
 def wilson(positives: int, n: int) -> tuple[float, float]:
-    """Return the 95 % Wilson interval (1927) of a share; (0, 1) without a single case.
-
-    It takes the n recordings as independent, though some patients have several.
-    """
+    """Return the 95 % Wilson interval (1927) of a share; (0, 1) without a case."""
     if not n:
         return 0.0, 1.0
     interval = binomtest(int(positives), int(n)).proportion_ci(method="wilson")
@@ -162,9 +152,9 @@ def conformal_sets(
     Split conformal prediction with the score 1 - P(answer): an answer is in the set when its score
     is at most the ceil((n + 1)(1 - alpha))-th smallest score of the truth among the n validation
     recordings (truth, p_val: both (n,)), infinity when there is none. The set holds the truth with
-    chance 1 - alpha or more, if validation and test are exchangeable. by_class: the quantile of an
-    answer is that of the validation recordings of its own class, so that the promise holds for each
-    class (Vovk 2013). Raises SignalError with fewer than MIN_POSITIVES recordings of a class.
+    chance 1 - alpha or more, if validation and test are exchangeable; by_class, with quantiles of
+    its own for each class, within each class (Vovk 2013). Raises SignalError with fewer than
+    MIN_POSITIVES recordings of a class.
     """
     y, counts = np.asarray(truth, int), np.bincount(np.asarray(truth, int), minlength=2)
     if counts.min() < MIN_POSITIVES:
@@ -195,15 +185,12 @@ def decision_curve(truth: np.ndarray, p: np.ndarray, thresholds: np.ndarray) -> 
     return pd.DataFrame({"network": network, "all": everybody, "none": 0.0}, index)
 
 
-def abstention(
-    truth: np.ndarray, p: np.ndarray, counts: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def abstention(truth: np.ndarray, p: np.ndarray, counts: np.ndarray) -> tuple:
     """Return the share answered and the F1 among the answered, both (R, K), by falling confidence.
 
     The network answers "abnormal" where p >= 0.5; its confidence is |p - 0.5|, of which the K
     columns are the distinct values. truth, p: (N,), calibrated; counts: (R, N), how often each
-    recording counts: ones, or `metrics.patient_resamples`. F1 is NaN as long as there is neither an
-    abnormal recording nor an alarm.
+    recording counts. F1 is NaN where there is neither an abnormal recording nor an alarm.
     """
     y, p = np.asarray(truth, bool), np.asarray(p, float)
     confidence = np.abs(p - 0.5)

@@ -1,8 +1,7 @@
 """Experiments, one command each: `python -m ecgnet_lib experiment NAME`; some take hours.
 
-Each writes `book/results/NAME.json`: what was run on what, and the metrics. Predictions go to
-`NAME.csv.gz` and their truth to `NAME_truth.csv`; the metrics are computed from these two files.
-Never run by a build: a page reads what is stored.
+Each writes `book/results/NAME.json`, whose metrics are computed from the predictions in
+`NAME.csv.gz` and their truth in `NAME_truth.csv`. Pages read what is stored.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ import torch
 
 from ecgnet_lib.errors import ConfigError
 from ecgnet_lib.evaluation import results
-from ecgnet_lib.experiments import comparison, explanation, leakage, official, options
+from ecgnet_lib.experiments import comparison, explanation, leakage, official
 from ecgnet_lib.experiments.common import seal
 from ecgnet_lib.files import write_json
 
 EXPERIMENTS: dict[str, Callable[[], dict]] = {
     "virtual": official.virtual,
     "default": official.default,
-    "options": options.options,
+    "options": official.options,
     "comparison": comparison.comparison,
     "denoising": official.denoising,
     "simulation": official.simulation,
@@ -30,12 +29,10 @@ EXPERIMENTS: dict[str, Callable[[], dict]] = {
 }
 
 
-def run(name: str, log: Callable[[str], None] = print) -> None:
+def run(name: str) -> None:
     """Run one experiment, store and print its results; ConfigError if there is none such."""
     if name not in EXPERIMENTS:
-        raise ConfigError(
-            f"there is no experiment {name!r}", expected=f"one of {', '.join(EXPERIMENTS)}"
-        )
+        raise ConfigError(f"there is no experiment {name!r}", expected=list(EXPERIMENTS))
     torch.set_num_threads(1)
     began = time.perf_counter()
     result = EXPERIMENTS[name]()
@@ -44,6 +41,5 @@ def run(name: str, log: Callable[[str], None] = print) -> None:
     seal(f"{name}.json")
     for protocol, found in result.get("protocols", {}).items():
         for method, row in found["methods"].items():
-            value, low, high = (row["macro_auc"][end] for end in ("value", "low", "high"))
-            where = f"{protocol}, {method}, {row['n']:,} tested"
-            log(f"{where}: macro AUC {value:.3f} [{low:.3f}, {high:.3f}]")
+            area = results.format_interval(row["macro_auc"], form=".3f")
+            print(f"{protocol}, {method}, {row['n']:,} tested: macro AUC {area}")

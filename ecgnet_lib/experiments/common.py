@@ -15,8 +15,9 @@ from joblib import Memory, Parallel, delayed
 from tqdm.auto import tqdm
 
 from ecgnet_lib import __version__, datasets
+from ecgnet_lib.datasets import splits
 from ecgnet_lib.datasets.download import read_sums
-from ecgnet_lib.datasets.splits import Split, audit, duplicates, merge_duplicates, official
+from ecgnet_lib.datasets.splits import Split
 from ecgnet_lib.evaluation import results
 from ecgnet_lib.evaluation.methods import NAMES, evaluate
 from ecgnet_lib.files import write_atomic
@@ -31,23 +32,24 @@ RHYTHM_CONFIG = TrainConfig(crops=24_000, crop_s=RHYTHM_S, learning_rate=2e-3)
 CACHE = BUILD / "experiments"
 KEYS = ["protocol", "method", "fold", "seed", "set", "recording"]
 TRUTH = ["patient", "source", "only_sinus_rhythm", *NAMES]
+BRANCH = "rhythm branch"  # a method that knows arrhythmia alone
 SEAL = "record.sha256"
 
 
-def official_ptbxl() -> tuple[datasets.Dataset, pd.DataFrame, Split]:
-    """Return PTB-XL with duplicates merged, and its official folds, audited."""
-    data = datasets.load("ptbxl")
-    table = merge_duplicates(data.table, duplicates(data.signals, data.table))
-    split = official(table)
-    audit(split, table, data.signals)
+def official_folds(dataset: str = "ptbxl") -> tuple[datasets.Dataset, pd.DataFrame, Split]:
+    """Return PTB-XL, its table with duplicates merged, and its official folds, audited."""
+    data = datasets.load(dataset)
+    table = splits.merge_duplicates(data.table, splits.duplicates(data.signals, data.table))
+    split = splits.official(table)
+    splits.audit(split, table, data.signals)
     return data, table, split
 
 
 def run_all(function: Callable, calls: Sequence[tuple], ignore: Sequence[str]) -> list:
     """Return `function(*call)` for each call, in parallel; what was computed before is read.
 
-    Results lie in `build/experiments/`, by the values of all arguments but those named in `ignore`,
-    so an experiment that was stopped goes on where it stopped.
+    Results are kept by the values of all arguments but those named in `ignore`: an experiment that
+    was stopped goes on where it stopped.
     """
     cached = Memory(CACHE, verbose=0).cache(function, ignore=list(ignore))
     found = Parallel(n_jobs=-1, return_as="generator")(delayed(cached)(*call) for call in calls)
@@ -63,12 +65,24 @@ def frame(
     fold: int = 0,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return probabilities (N, 6) of NAMES as rows of a table of predictions, without the truth.
+    """Return probabilities (N, 6) of NAMES as rows of a table of predictions; A: official folds."""
+    keys = {"protocol": protocol, "method": method, "fold": fold, "seed": seed, "set": held_out}
+    return pd.DataFrame(scores, columns=NAMES).assign(**keys, recording=recordings)
 
-    held_out: "val" or "test"; protocol A is PTB-XL's official folds.
-    """
-    table = pd.DataFrame(scores, columns=NAMES).assign(recording=recordings, set=held_out)
-    return table.assign(protocol=protocol, method=method, fold=fold, seed=seed)
+
+def with_rhythm_branch(scores: pd.DataFrame, name: str, alone: str) -> pd.DataFrame:
+    """Return the method `name`: P(ARR) of `alone` is averaged with that of the rhythm branch."""
+    keys = [key for key in KEYS if key != "method"]
+    rows, branch = (scores[scores["method"] == n].set_index(keys) for n in (alone, BRANCH))
+    return rows.assign(method=name, ARR=(rows["ARR"] + branch["ARR"]) / 2).reset_index()
+
+
+def mean_of(scores: pd.DataFrame, name: str, trainings: list[tuple[str, int]]) -> pd.DataFrame:
+    """Return the method `name`, the mean of several trainings, where all were run."""
+    keys = [key for key in KEYS if key not in ("method", "seed")]
+    rows = scores.set_index(["method", "seed"]).sort_index(kind="stable")
+    parts = [rows.loc[training].set_index(keys)[NAMES] for training in trainings]
+    return (sum(parts) / len(parts)).dropna().reset_index().assign(method=name, seed=0)
 
 
 def store(
@@ -78,11 +92,10 @@ def store(
     references: Sequence[str] = (),
     threshold_from: Mapping[str, str] | None = None,
 ) -> dict:
-    """Write predictions and truth of an experiment; return what `evaluate` makes of them.
+    """Write predictions and truth of an experiment; return their metrics, from what was written.
 
-    frames: see `frame`, with `start_s` where windows are classified; six decimals are kept, and
-    metrics come from what is kept. table: the recordings' table; references: methods that all
-    others are compared with; threshold_from: {protocol: "test"} for those that leak it.
+    frames: see `frame`, with `start_s` where windows are classified; table: the recordings;
+    references: methods that all others are compared with; threshold_from: by protocol, else "val".
     """
     scores = pd.concat(frames)
     extra = [column for column in scores if column not in (*KEYS, *NAMES)]
@@ -90,10 +103,9 @@ def store(
     truth = table.loc[table.index.isin(scores["recording"]), TRUTH].copy()
     truth[NAMES] = truth[NAMES].astype("boolean").astype("Int64")
     truth["only_sinus_rhythm"] = truth["only_sinus_rhythm"].astype(int)
+    text_of_truth = truth.rename_axis("recording").to_csv()
     write_atomic(results.RESULTS / f"{name}.csv.gz", gzip.compress(text.encode(), mtime=0))
-    write_atomic(
-        results.RESULTS / f"{name}_truth.csv", truth.rename_axis("recording").to_csv().encode()
-    )
+    write_atomic(results.RESULTS / f"{name}_truth.csv", text_of_truth.encode())
     seal(f"{name}.csv.gz", f"{name}_truth.csv")
     stored = results.load_predictions(f"{name}.csv.gz")
     return {
@@ -113,15 +125,13 @@ def stored_files() -> dict[str, Path]:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def seal(*written: str) -> None:
-    """Put the SHA-256 of files that were just written into `book/results/record.sha256`.
+    """Put the SHA-256 of files just written (names below `book/results/`) into `record.sha256`.
 
-    written: their names below `book/results/`. Every other file keeps the SHA-256 that it had, so
-    that an edit by hand is still found.
+    Every other file keeps the SHA-256 that it had, so that an edit by hand is still found.
     """
     file = results.RESULTS / SEAL
     held = read_sums(file) if file.is_file() else {}
@@ -145,5 +155,4 @@ def about(name: str, data: datasets.Dataset, split: Split, config: TrainConfig) 
 
 
 def device() -> str:
-    """Say what computed a result."""
     return f"CPU, 1 thread, torch {torch.__version__}, Python {platform.python_version()}"

@@ -6,6 +6,7 @@ of all sources pooled; C, one database left out.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,29 +18,12 @@ import torch
 from torch import nn
 
 from ecgnet_lib import __version__, datasets
-from ecgnet_lib.datasets.splits import (
-    Split,
-    audit,
-    duplicates,
-    kfold,
-    leave_one_source_out,
-    merge_duplicates,
-    official,
-)
+from ecgnet_lib.datasets import splits
+from ecgnet_lib.datasets.splits import Split
 from ecgnet_lib.denoising.apply import denoised
 from ecgnet_lib.evaluation.classifiers import CLASSICAL
-from ecgnet_lib.evaluation.methods import NAMES
-from ecgnet_lib.experiments.common import (
-    CONFIG,
-    DENOISING,
-    KEYS,
-    LONGER,
-    RHYTHM_CONFIG,
-    device,
-    frame,
-    run_all,
-    store,
-)
+from ecgnet_lib.experiments import common
+from ecgnet_lib.experiments.common import BRANCH, CONFIG, DENOISING, LONGER, RHYTHM_CONFIG
 from ecgnet_lib.experiments.official import on_virtual_patients
 from ecgnet_lib.network.baselines import NETWORKS
 from ecgnet_lib.network.checkpoint import VIRTUAL, VIRTUAL_RHYTHM, load_checkpoint
@@ -69,7 +53,7 @@ class Method:
 
 
 def ours(**changes: object) -> Callable[[], nn.Module]:
-    """Return a builder of our network with a configuration that departs from the default."""
+    """Return a builder of our network with these changes to its default configuration."""
     return partial(FoundationalECGNet, replace(ModelConfig(), **changes))
 
 
@@ -78,7 +62,7 @@ PEERS = {"A": (1, 1), "B": (5, 1), "C": (3, 1)}
 SLOW = PEERS | {"B": (3, 1)}
 ABLATION = {"B": (3, 1)}  # of the network trained on labels only
 RECIPE = {"pretrained": True, "distilled": True}
-WANG, BRANCH = NETWORKS["resnet1d_wang"], "rhythm branch"
+WANG = NETWORKS["resnet1d_wang"]
 OURS_ALONE, WANG_ALONE = "ours, no rhythm branch", "resnet1d_wang + pre-training + distillation"
 METHODS: dict[str, Method] = {
     OURS_ALONE: Method(OURS, ours(), **RECIPE, config=LONGER),
@@ -108,63 +92,51 @@ ENSEMBLES = {  # means of the probabilities of several trainings, each a method 
 REFERENCES = ("ours", OURS_ALONE, "labels only")  # every method is compared with these
 
 
-@dataclass(frozen=True, eq=False)
-class Pool:
-    """All databases as one table, with their signals in memory (N, 12, T) by denoising.
-
-    features: the hand-crafted features (N, F) of the signals denoised by DENOISING.
-    """
-
-    table: pd.DataFrame
-    signals: dict[str, np.ndarray]
-    features: np.ndarray
-    splits: dict[str, list[Split]]
-    manifests: dict[str, str]
-
-
-def pool() -> Pool:
+def pool() -> tuple[tuple, dict[str, list[Split]], dict[str, str]]:
     """Load every database, merge duplicates over all of them, make and audit the splits.
 
-    For protocol C the Challenge's folders count as one database: alone they are too small.
+    Returns (table, signals (N, 12, T) by denoising, hand-crafted features (N, F)), the splits by
+    protocol, and the manifests by database.
     """
     loaded = [datasets.load(name) for name in DATABASES]
     table = pd.concat([data.table for data in loaded])
     methods = sorted({method.denoising for method in METHODS.values()} | {"none", DENOISING})
     signals = {m: np.concatenate([denoised(data, m) for data in loaded]) for m in methods}
-    table = merge_duplicates(table, duplicates(signals["none"], table))
+    table = splits.merge_duplicates(table, splits.duplicates(signals["none"], table))
+    # the Challenge's folders count as one database: alone they are too small
     database = np.repeat(DATABASES, [len(data.table) for data in loaded])
-    splits = {
-        "A": [official(table)],
-        "B": kfold(table, 5),
-        "C": leave_one_source_out(table.assign(source=database)),
+    folds = {
+        "A": [splits.official(table)],
+        "B": splits.kfold(table, 5),
+        "C": splits.leave_one_source_out(table.assign(source=database)),
     }
-    for split in (split for folds in splits.values() for split in folds):
-        audit(split, table, signals["none"])
+    for split in itertools.chain(*folds.values()):
+        splits.audit(split, table, signals["none"])
     manifests = {data.name: data.manifest for data in loaded}
-    return Pool(table, signals, features_of_all(signals[DENOISING]), splits, manifests)
+    return (table, signals, features_of_all(signals[DENOISING])), folds, manifests
 
 
 def train_and_score(
-    data: Pool, start: nn.Module | None, origin: dict, method: Method, split: Split, seed: int
+    data: tuple, start: nn.Module | None, origin: dict, method: Method, split: Split, seed: int
 ) -> dict[str, np.ndarray | float]:
     """Train once; return the scores (N, 6) of the validation and test recordings, and the cost.
 
-    start: the pre-trained network, if any; origin: names data and pre-trained weights, so that
-    `run_all` need not compare these themselves.
+    data: see `pool`; start: the pre-trained network, if any; origin: names both for `run_all`.
     """
     torch.set_num_threads(1)
-    labels, signals = Labels.of(data.table), data.signals[method.denoising]
+    table, signals, features = data
+    labels, signals = Labels.of(table), signals[method.denoising]
     rows = {side: signals[getattr(split, side)] for side in ("val", "test")}
     began, parameters = time.process_time(), 0.0
     if method.peer is not None:
         peer = method.peer(seed).fit(signals, labels, split.train, split.val)
         scores = {side: peer.predict(x) for side, x in rows.items()}
     else:
-        crops = max(method.config.crops, PASSES * len(split.train))
+        crops, soft = max(method.config.crops, PASSES * len(split.train)), None
         config = replace(method.config, seed=seed, crops=crops)
-        sets, soft = (signals, labels, split.train, split.val), None
         if method.distilled:
-            soft = out_of_bag_soft_labels(data.features, labels, split.train, seed)
+            soft = out_of_bag_soft_labels(features, labels, split.train, seed)
+        sets = (signals, labels, split.train, split.val)
         model, _ = fit(*sets, method.make, config, start, soft_labels=soft)
         scores = {
             side: np.column_stack(predict_crops(model, x, config.crop_s))
@@ -182,72 +154,48 @@ def pretrained(method: Method) -> nn.Module | None:
         return load_checkpoint(VIRTUAL_RHYTHM)[0]
     if isinstance(method.make, partial):
         return load_checkpoint(VIRTUAL)[0]
-    return run_all(on_virtual_patients, [(method.make,)], ignore=[])[0][0]
-
-
-def with_rhythm_branch(trained: list[pd.DataFrame]) -> list[pd.DataFrame]:
-    """Return the scores of WITH_RHYTHM_BRANCH: P(ARR) is averaged with the rhythm branch's."""
-    keys = ["protocol", "fold", "seed", "set"]
-    of_branch = {tuple(f[keys].iloc[0]): f["ARR"] for f in trained if f["method"].iloc[0] == BRANCH}
-    return [
-        f.assign(method=name, ARR=(f["ARR"] + of_branch[tuple(f[keys].iloc[0])]) / 2)
-        for name, alone in WITH_RHYTHM_BRANCH.items()
-        for f in trained
-        if f["method"].iloc[0] == alone
-    ]
-
-
-def mean_of(
-    frames: list[pd.DataFrame], name: str, trainings: list[tuple[str, int]]
-) -> pd.DataFrame:
-    """Return the scores of a method that averages several trainings, where all were run."""
-    keys = [key for key in KEYS if key not in ("method", "seed")]
-    scores = [
-        pd.concat(f for f in frames if (f["method"].iloc[0], f["seed"].iloc[0]) == training)
-        .set_index(keys)[NAMES]
-        for training in trainings
-    ]  # fmt: skip
-    return (sum(scores) / len(scores)).dropna().reset_index().assign(method=name, seed=0)
+    return common.run_all(on_virtual_patients, [(method.make,)], ignore=[])[0][0]
 
 
 def comparison() -> dict:
     """Ours beside its peers and ablations, on three patient-disjoint protocols."""
-    data, frames, cost, seconds = pool(), [], {}, 0.0
+    data, splits_of, manifests = pool()
+    table, frames, cost = data[0], [], {}
     weights = {
         key: load_checkpoint(path)[1]["weights_sha256"]
         for key, path in (("virtual_weights", VIRTUAL), ("virtual_rhythm_weights", VIRTUAL_RHYTHM))
     }
-    origin = {"data_manifests": data.manifests, "code_version": __version__} | weights
+    origin = {"data_manifests": manifests, "code_version": __version__} | weights
     starts = {name: pretrained(method) for name, method in METHODS.items()}
     plan = [
         (protocol, name, fold, seed)
         for name, method in METHODS.items()
         for protocol, (folds, seeds) in method.runs.items()
-        for fold in range(folds)
-        for seed in range(seeds)
+        for fold, seed in itertools.product(range(folds), range(seeds))
     ]
     calls = [
-        (data, starts[n], origin, replace(METHODS[n], runs={}), data.splits[p][fold], seed)
+        (data, starts[n], origin, replace(METHODS[n], runs={}), splits_of[p][fold], seed)
         for p, n, fold, seed in plan
     ]
-    found = run_all(train_and_score, calls, ignore=["data", "start"])
+    found = common.run_all(train_and_score, calls, ignore=["data", "start"])
     for (protocol, name, fold, seed), result in zip(plan, found, strict=True):
-        seconds += result["seconds"]
         for side in ("val", "test"):
-            recordings = data.table.index[getattr(data.splits[protocol][fold], side)]
-            frames.append(frame(result[side], recordings, side, name, protocol, fold, seed))
+            recordings = table.index[getattr(splits_of[protocol][fold], side)]
+            frames.append(common.frame(result[side], recordings, side, name, protocol, fold, seed))
         if (protocol, fold, seed) == ("B", 0, 0):
             cost[name] = {key: result[key] for key in ("parameters", "seconds")}
     if BRANCH in cost:
         cost["ours"] = {key: cost[OURS_ALONE][key] + value for key, value in cost[BRANCH].items()}
-    frames = with_rhythm_branch(frames) + frames
-    frames += [mean_of(frames, name, trainings) for name, trainings in ENSEMBLES.items()]
+    trained = pd.concat(frames)
+    pairs = [pair for pair in WITH_RHYTHM_BRANCH.items() if pair[1] in METHODS]
+    scores = pd.concat([*(common.with_rhythm_branch(trained, *pair) for pair in pairs), trained])
+    means = [common.mean_of(scores, name, trainings) for name, trainings in ENSEMBLES.items()]
     return origin | {
         "experiment": "comparison",
-        "device": device(),
-        "seconds": round(seconds),
+        "device": common.device(),
+        "seconds": round(sum(result["seconds"] for result in found)),
         "cost": cost,
         "passes_at_least": PASSES,
         "crops": {name: m.config.crops for name, m in METHODS.items() if m.make is not None},
-        **store("comparison", frames, data.table, REFERENCES),
+        **common.store("comparison", [scores, *means], table, REFERENCES),
     }

@@ -15,6 +15,7 @@ from ecgnet_lib import figures
 from ecgnet_lib.datasets.labels import CLASSES
 from ecgnet_lib.datasets.records import LEADS
 from ecgnet_lib.errors import PageError, SignalError
+from ecgnet_lib.evaluation import results
 from ecgnet_lib.evaluation.metrics import per_class
 from ecgnet_lib.evaluation.results import ablation, effect
 from ecgnet_lib.figures import method, style
@@ -239,12 +240,14 @@ def test_bars_are_as_long_as_their_numbers_and_say_them():
     assert [text.get_text() for text in fig.axes[0].texts] == ["0.2", "1.5"]
 
 
-def test_an_ablation_is_compared_with_the_network_that_saw_real_recordings_only():
+def test_an_ablation_is_compared_with_the_network_that_saw_real_recordings_only(monkeypatch):
     full = {"macro_auc": part(0.8), "difference_to_ours": part(-0.05)}
     less = {"macro_auc": part(0.7), "difference_to_ours": part(-0.2),
             "difference_to_labels only": part(-0.1)}  # fmt: skip
     methods = {"ours": {"macro_auc": part(0.9)}, "labels only": full, "no GAT": less}
-    rows = ablation("GAT", "not run", result={"protocols": {"B": {"methods": methods}}})
+    result = {"protocols": {"B": {"methods": methods}}}
+    monkeypatch.setattr(results, "load_result", lambda _: result)
+    rows = ablation("GAT", "not run")
     assert list(rows) == ["full", "no GAT"]
     assert rows["full"]["macro_auc"]["value"] == 0.8
     assert rows["no GAT"]["difference_to_full"]["value"] == -0.1

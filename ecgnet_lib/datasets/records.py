@@ -68,9 +68,7 @@ def read(path: str | Path, name: str = "") -> Recording:
 
 
 def read_each(
-    files: Mapping[str, str | Path],
-    prepare: Callable[[Recording], object],
-    refused: list[Refusal],
+    files: Mapping[str, str | Path], prepare: Callable[[Recording], object], refused: list[Refusal]
 ) -> Iterator:
     """Yield `prepare(recording)` of each file; one that an EcgnetError stops goes to `refused`."""
     from tqdm import tqdm

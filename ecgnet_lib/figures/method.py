@@ -17,16 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ecgnet_lib.datasets.records import LEADS
 from ecgnet_lib.errors import SignalError
-from ecgnet_lib.figures.style import (
-    BLUE,
-    GREY,
-    HEAT,
-    INK,
-    VERMILION,
-    described,
-    subplots,
-    titled,
-)
+from ecgnet_lib.figures.style import BLUE, GREY, HEAT, INK, VERMILION, described, subplots, titled
 
 # Direction from which each limb lead views the heart, degrees clockwise from the patient's left;
 # aVR is drawn as -aVR, its opposite, which closes the gap between I and II (Cabrera's order).

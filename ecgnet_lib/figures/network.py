@@ -15,14 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Arc, ConnectionPatch, Rectangle
 
 from ecgnet_lib.errors import SignalError
-from ecgnet_lib.figures.ecg import (
-    PAPER,
-    calibrate,
-    checked,
-    draw_trace,
-    label_lead,
-    paper,
-)
+from ecgnet_lib.figures.ecg import PAPER, calibrate, checked, draw_trace, label_lead, paper
 from ecgnet_lib.figures.style import (
     BLUE,
     GREY,
@@ -201,12 +194,7 @@ def patches(
 
 
 def token_attention_arcs(
-    signal: np.ndarray,
-    fs_hz: float,
-    attention: np.ndarray,
-    token: int,
-    *,
-    title: str = "",
+    signal: np.ndarray, fs_hz: float, attention: np.ndarray, token: int, *, title: str = ""
 ) -> Figure:
     """Draw on lead II (T,) in mV to which moments one token attends: an arc to each of the ARCS
     with the largest weights, the thicker the larger the weight.

@@ -103,11 +103,7 @@ def draw_beats(
 
 
 def draw_atria(
-    dipole: np.ndarray,
-    hearts: Hearts,
-    cycle_s: np.ndarray,
-    fs_hz: float,
-    rng: np.random.Generator,
+    dipole: np.ndarray, hearts: Hearts, cycle_s: np.ndarray, fs_hz: float, rng: np.random.Generator
 ) -> None:
     """Add fibrillatory or flutter waves to the dipole, in place.
 

@@ -11,13 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ecgnet_lib.datasets.labels import (
-    CLASSES,
-    DISEASES,
-    MAP_FILE,
-    label_columns,
-    label_map,
-)
+from ecgnet_lib.datasets.labels import CLASSES, DISEASES, MAP_FILE, label_columns, label_map
 from ecgnet_lib.datasets.tables import (
     COLUMNS,
     PTBXL_COLUMNS,

@@ -53,9 +53,7 @@ def _read() -> dict[str, Source]:
             whole = rows.get(row["name"].partition("/")[0], row)
             rows[row["name"]] = {key: value or whole[key] for key, value in row.items()}
     numbers = ("recordings", "size_mb")
-    return {
-        name: Source(**row | {key: int(row[key]) for key in numbers}) for name, row in rows.items()
-    }
+    return {name: Source(**row | {k: int(row[k]) for k in numbers}) for name, row in rows.items()}
 
 
 SOURCES: dict[str, Source] = _read()

@@ -112,7 +112,6 @@ def in_standard_order(recording: Recording) -> np.ndarray:
     Raises RecordingError if a lead is absent, named twice or has missing samples, and for less than
     2.5 s: what the shortest printed ECGs show of a lead.
     """
-
     refused = partial(RecordingError, file=recording.file)
     names, seconds = recording.leads, recording.signal.shape[1] / recording.fs_hz
     if seconds < SHORTEST_S:

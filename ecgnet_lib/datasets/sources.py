@@ -154,12 +154,11 @@ def _ptbxl_ids(folder: Path, fs_hz: float = 100) -> set[str]:
 def get(name: str, fs_hz: float = 100) -> tuple[int, int]:
     """Fetch a source into data/ and check every file; what is there and right is not fetched again.
 
-    PTB-XL is published at two sampling rates, of which one is fetched: that of 100 Hz, or that of
-    500 Hz if fs_hz is more than 100. `ptbxl-500` and `ludb` are checked against the checksums that
-    stand in data/. For the rest PhysioNet's own SHA256SUMS.txt is fetched first: that shows that
-    the files arrived as the server has them, and trust in the server rests on its certificate.
-    Returns how many files belong there and how many it fetched. Raises SourceError; files that have
-    arrived stay.
+    Of PTB-XL the rate of 100 Hz is fetched, or that of 500 Hz if fs_hz is more than 100.
+    `ptbxl-500` and `ludb` are checked against the checksums in data/, the rest against PhysioNet's
+    own SHA256SUMS.txt, which is fetched first: it shows that the files arrived as the server has
+    them; trust in the server rests on its certificate. Returns how many files belong there and how
+    many it fetched. Raises SourceError; files that have arrived stay.
     """
     source = _stored(name)
     folder = DATA / source.folder / source.version
@@ -179,8 +178,7 @@ def choose(dataset: str = "auto", fs_hz: float = 100) -> Place:
 
     "auto" is PTB-XL: the copy that ECGNET_DATA names; else what data/ holds; else `ptbxl-500` is
     downloaded; else, without a network, `simulated`. A source that is named is taken (downloaded
-    if it is not at hand, and no more than 100 MB), or SourceError. The first page to ask may
-    download; pages that run at the same time would do so twice, harmlessly.
+    if it is not at hand, and no more than 100 MB), or SourceError.
     """
     if dataset != "auto":
         return _named(source_of(dataset), fs_hz)
@@ -225,9 +223,8 @@ def verify(name: str) -> Report:
 
     The list is ours in data/ (`ptbxl-500`, `ludb`), else the copy's SHA256SUMS.txt without texts
     (.txt); a file of another release is right if the copy's own list has it so. What a partial copy
-    lacks is missing, and so is a table of PTB-XL that differs from the published one and has one
-    row for each recording at hand; one cut short is wrong: it has recordings without rows.
-    Raises SourceError if the source is not at hand or no list is.
+    lacks is missing, and so is a table of PTB-XL with one row for each recording at hand; one cut
+    short is wrong. Raises SourceError if the source is not at hand or no list is.
     """
     import pooch
     from tqdm import tqdm
@@ -238,12 +235,10 @@ def verify(name: str) -> Report:
     if pinned.is_file():
         sums = read_sums(pinned)
     elif not own:
-        raise SourceError(
-            "no list of checksums is at hand",
-            file=SUMS,
-            expected="the list of checksums beside the files",
-            remedy=f"fetch {source.url}{SUMS} into the folder of the copy",
-        )
+        expected = "the list of checksums beside the files"
+        remedy = f"fetch {source.url}{SUMS} into the folder of the copy"
+        what = "no list of checksums is at hand"
+        raise SourceError(what, file=SUMS, expected=expected, remedy=remedy)
     else:
         sums = {
             file: digest

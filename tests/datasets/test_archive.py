@@ -62,9 +62,7 @@ def test_at_its_own_rate_a_recording_comes_back_to_the_last_bit(tmp_path):
     archive = Archive.of(files, 500, tmp_path / "cache")
     for i, file in enumerate(files.values()):
         np.testing.assert_array_equal(archive.batch([i])[0], in_standard_order(read(file)))
-    np.testing.assert_array_equal(
-        archive.batch([0, 2])[1], in_standard_order(read(files["coarse"]))
-    )
+    np.testing.assert_array_equal(archive.batch([0, 2])[1], archive.batch([2])[0])
     assert archive.signals.dtype == np.int16 and archive.gains[1].tolist() == list(odd)
 
 
@@ -79,9 +77,8 @@ def test_real_recordings_come_back_to_the_last_bit(physionet, tmp_path):
 
 def test_at_another_rate_it_is_resampled_and_rounded_to_1_uv(files, tmp_path):
     archive = Archive.of(files, 100, tmp_path / "cache")
-    wanted = np.stack(
-        [resample(in_standard_order(read(file)), 500, 100) for file in files.values()]
-    )
+    wanted = [resample(in_standard_order(read(file)), 500, 100) for file in files.values()]
+    wanted = np.stack(wanted)
     got = archive.batch(range(6))
     assert got.shape == (6, 12, 1000) and got.dtype == np.float32
     assert np.abs(got - wanted).max() <= 0.0005 + 1e-6
@@ -120,9 +117,8 @@ def test_a_baseline_far_from_zero_falls_back_to_1_uv(tmp_path):
     files = {"far": write(tmp_path / "a", "1", 1, gains=(4000,) * 12, baseline=-66000)}
     archive = Archive.of(files, 500, tmp_path / "cache")
     assert set(archive.gains.ravel()) == {1000.0}
-    assert (
-        np.abs(archive.batch([0])[0] - in_standard_order(read(files["far"]))).max() <= 0.0005 + 3e-6
-    )
+    error = np.abs(archive.batch([0])[0] - in_standard_order(read(files["far"])))
+    assert error.max() <= 0.0005 + 3e-6
 
 
 def test_problems_stand_in_the_table(files, tmp_path):

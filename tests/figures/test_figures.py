@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Arc
 
 from ecgnet_lib import figures
 from ecgnet_lib.datasets.labels import CLASSES
-from ecgnet_lib.datasets.records import LEADS
+from ecgnet_lib.datasets.records import LEADS, in_standard_order, read
 from ecgnet_lib.errors import PageError, SignalError
 from ecgnet_lib.evaluation.metrics import per_class
 from ecgnet_lib.evaluation.results import ablation, effect
@@ -100,7 +102,7 @@ def test_every_axis_names_its_quantity_and_its_unit(drawn):
             if not ax.axison:  # diagrams have no axes to name
                 continue
             labels = [
-                label.replace("\n", " ") for label in (ax.get_xlabel(), ax.get_ylabel()) if label
+                text.replace("\n", " ") for text in (ax.get_xlabel(), ax.get_ylabel()) if text
             ]
             assert labels, f"{name} has an axis without any label"
             for label in labels:
@@ -131,9 +133,8 @@ def test_a_millimetre_is_as_wide_as_it_is_high(signal, seconds):
         assert x1 - x0 == pytest.approx(y1 - y0, rel=1e-6)
         box = fig.axes[0].get_window_extent()  # nothing was squeezed to make it so
         assert box.x1 <= fig.bbox.width + 1
-        assert box.height == pytest.approx(
-            (fig.axes[0].get_ylim()[1] - fig.axes[0].get_ylim()[0]) * 10 * (y1 - y0), rel=0.01
-        )
+        height_mm = 10 * np.ptp(fig.axes[0].get_ylim())
+        assert box.height == pytest.approx(height_mm * (y1 - y0), rel=0.01)
 
 
 def test_paper_shows_each_lead_in_its_quarter_and_lead_ii_in_full(drawn, signal):
@@ -194,9 +195,8 @@ def test_whiskers_of_too_few_positives_are_named_but_not_drawn():
     fig = figures.whiskers(table, "auc", n="positives")
     (ax,) = fig.axes
     assert texts(ax) == ["not estimable"] and dots(ax) == [(0.9, 0.0)]
-    assert [list(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2] == [
-        [0.8, 0.95]
-    ]
+    whisker = next(line for line in ax.lines if len(line.get_xdata()) == 2)
+    assert list(whisker.get_xdata()) == [0.8, 0.95]
     assert "MI (n = 50): AUC 0.90 (0.80 to 0.95); QT (n = 3): AUC not estimable" in fig.get_label()
 
 
@@ -351,8 +351,6 @@ def test_patches_are_those_of_the_stem(signal):
 
 
 def test_arcs_join_the_token_to_those_it_hears(signal):
-    from matplotlib.patches import Arc
-
     fig = figures.token_attention_arcs(signal[1, :250], FS_HZ, looks_back(25), 20)
     arcs = [p for p in fig.axes[0].patches if isinstance(p, Arc)]
     arcs = sorted(arcs, key=lambda a: -a.get_linewidth())
@@ -361,17 +359,12 @@ def test_arcs_join_the_token_to_those_it_hears(signal):
     assert len({a.get_linewidth() for a in arcs[:3]}) == 3
 
 
-def test_show_gives_image_and_escaped_text(capsys, drawn):
+def test_show_gives_image_and_escaped_text_or_refuses_without(capsys, drawn):
     figures.show(drawn["gates"], alt='say "<b>"')
     assert capsys.readouterr().out.strip() == 'say "<b>"'
     page = style.Picture(b"png", 'say "<b>"', 540)._repr_html_()
     assert 'alt="say &quot;&lt;b&gt;&quot;"' in page and 'width="540"' in page
     assert 'src="data:image/png;base64,cG5n"' in page
-
-
-def test_show_refuses_a_figure_without_text(drawn):
-    from matplotlib.figure import Figure
-
     with pytest.raises(PageError, match="alternative text"):
         figures.show(Figure())
 
@@ -444,8 +437,6 @@ def test_red_and_green_would_fail_that_test():
 
 
 def test_real_recordings_are_drawn(physionet):
-    from ecgnet_lib.datasets.records import in_standard_order, read
-
     recording = read(physionet / "ptb-xl" / "records100" / "00000" / "00001_lr")
     x = in_standard_order(recording)
     label = figures.ecg_paper(x, recording.fs_hz).get_label()

@@ -93,10 +93,7 @@ def read_many(
 
 
 def find(*paths: str | Path) -> list[Path]:
-    """Headers named by files and folders (searched to the bottom), in order.
-
-    Raises RecordingError for a folder without any.
-    """
+    """Headers that files and folders name, searched to the bottom; RecordingError for none."""
     found: list[Path] = []
     for path in map(Path, paths):
         inside = sorted(path.rglob("*.hea")) if path.is_dir() else [path]

@@ -55,9 +55,8 @@ class Report:
         return bool(self.right) and not self.wrong
 
     def __str__(self) -> str:
-        words = ("right", "wrong", "missing")
-        counts = ", ".join(f"{len(getattr(self, word)):,} {word}" for word in words)
-        return f"{self.name}: {counts}"
+        right, wrong, missing = map(len, (self.right, self.wrong, self.missing))
+        return f"{self.name}: {right:,} right, {wrong:,} wrong, {missing:,} missing"
 
 
 def source_of(name: str) -> Source:
@@ -76,9 +75,6 @@ def _stored(name: str) -> Source:
     if not source.folder:
         raise SourceError(f"{name!r} is made, not stored", remedy="choose it as the data of a page")
     return source
-
-
-# What is at hand
 
 
 def data_root() -> Path:
@@ -110,11 +106,10 @@ def _first_place(source: Source, fs_hz: float = 100) -> Place:
     for place in _places(source, fs_hz):
         return place
     get_it = f"data get {source.name}" + (f" --fs-hz {fs_hz:g}" if fs_hz > 100 else "")
-    raise SourceError(
-        f"the source {source.name!r} is not at hand",
-        expected=f"recordings in ECGNET_DATA or data/, in the folder {source.folder!r}",
-        remedy=f"python -m ecgnet_lib {get_it}, or name a copy with ECGNET_DATA",
-    )
+    remedy = f"python -m ecgnet_lib {get_it}, or name a copy with ECGNET_DATA"
+    expected = f"recordings in ECGNET_DATA or data/, in the folder {source.folder!r}"
+    what = f"the source {source.name!r} is not at hand"
+    raise SourceError(what, expected=expected, remedy=remedy)
 
 
 def _places(source: Source, fs_hz: float = 100) -> Iterator[Place]:
@@ -148,9 +143,6 @@ def _ptbxl_ids(folder: Path, fs_hz: float = 100) -> set[str]:
     return {header.name.partition("_")[0] for header in headers}
 
 
-# Fetching and choosing
-
-
 def get(name: str, fs_hz: float = 100) -> tuple[int, int]:
     """Fetch a source into data/ and check every file; what is there and right is not fetched again.
 
@@ -165,11 +157,9 @@ def get(name: str, fs_hz: float = 100) -> tuple[int, int]:
     pinned, other_rate = LISTS / f"{name}.sha256", "records500/" if fs_hz <= 100 else "records100/"
     if not pinned.is_file():
         fetch({SUMS: None}, source.url, folder, label=f"{name}, checksums")
-    sums = {
-        file: digest
-        for file, digest in read_sums(pinned if pinned.is_file() else folder / SUMS).items()
-        if file.startswith(source.keep) and not file.startswith(other_rate)
-    }
+    listed = read_sums(pinned if pinned.is_file() else folder / SUMS).items()
+    listed = [(f, sha) for f, sha in listed if f.startswith(source.keep)]
+    sums = {file: sha for file, sha in listed if not file.startswith(other_rate)}
     return len(sums), fetch(sums, source.url, folder, label=name)
 
 
@@ -215,9 +205,6 @@ def _named(source: Source, fs_hz: float) -> Place:
     return _first_place(source, fs_hz)
 
 
-# Checking
-
-
 def verify(name: str) -> Report:
     """Compare the files of a source that are at hand with the published SHA-256.
 
@@ -240,11 +227,8 @@ def verify(name: str) -> Report:
         what = "no list of checksums is at hand"
         raise SourceError(what, file=SUMS, expected=expected, remedy=remedy)
     else:
-        sums = {
-            file: digest
-            for file, digest in own.items()
-            if file.startswith(source.keep) and not file.endswith(".txt")
-        }
+        files = [f for f in own if f.startswith(source.keep) and not f.endswith(".txt")]
+        sums = {file: own[file] for file in files}
         if name == "ptbxl":  # a partial copy may have a partial list; ours covers recordings 1-500
             sums = read_sums(LISTS / "ptbxl-500.sha256") | sums
     for file in tqdm(sums, desc=f"verify {name}", unit="file", mininterval=0.5):

@@ -99,9 +99,8 @@ def duplicates(signals, table: pd.DataFrame) -> list[tuple[str, ...]]:
 
     `signals` is an archive with `batch(positions) -> (B, L, T)` or such an array, in mV, in the
     table's order. Two recordings are the same if all leads, rounded to the microvolt, are equal but
-    for the first and last twentieth of the time. PTB-XL's duplicates are equal bit for bit at
-    500 Hz, but three of five differ within the last 0.2 s of the 100 Hz version that was made from
-    them. A recording in which nothing moves is equal to nothing.
+    for the first and last twentieth of the time (three of five of PTB-XL's duplicates differ within
+    the last 0.2 s at 100 Hz). A recording in which nothing moves is equal to nothing.
     """
     if len(signals) != len(table):
         raise SplitError(f"{len(table)} signals are expected", found=len(signals))
@@ -172,12 +171,10 @@ def _split(protocol: str, side: np.ndarray, notes: list[str]) -> Split:
     """Make a split from the set of each row: 0 train, 1 val, 2 test, -1 none."""
     sets = {name: np.flatnonzero(side == number) for number, name in enumerate(SETS)}
     if empty := [name for name in SETS if not len(sets[name])]:
-        raise SplitError(
-            f"{protocol}: the set {' and '.join(empty)} would be empty",
-            expected="recordings in all of train, val and test",
-            found=", ".join(f"{len(at)} {name}" for name, at in sets.items()),
-            remedy="use more recordings, or another protocol",
-        )
+        what = f"{protocol}: the set {' and '.join(empty)} would be empty"
+        found = ", ".join(f"{len(at)} {name}" for name, at in sets.items())
+        remedy = "use more recordings, or another protocol"
+        raise SplitError(what, expected="recordings in each", found=found, remedy=remedy)
     return Split(protocol, **sets, note="; ".join(notes))
 
 

@@ -74,9 +74,6 @@ def _flutter(h: Hearts, s: np.ndarray) -> None:
     h.p[s > 0] = 0
 
 
-# --- conduction -----------------------------------------------------------------------------------
-
-
 def _left_bundle(h: Hearts, s: np.ndarray) -> None:
     """Septum from right to left, then slowly through the left wall: no q in I and V6, broad
     notched R there, QS or rS in V1, ST-T against the QRS."""
@@ -128,9 +125,6 @@ def _posterior_fascicle(h: Hearts, s: np.ndarray) -> None:
     _fascicle(h, s, lobes, reach(h.axis_deg, s, 98, 125))
 
 
-# --- infarction -----------------------------------------------------------------------------------
-
-
 def _infarction(towards: Sequence[float]) -> Change:
     """Make the change for an infarction in the wall that lies `towards`.
 
@@ -153,9 +147,6 @@ def _infarction(towards: Sequence[float]) -> Change:
         h.t -= np.minimum(2 * old, 1) * toward * wall * [[0], [1], [1]]
 
     return change
-
-
-# --- repolarisation, hypertrophy ------------------------------------------------------------------
 
 
 def _ischaemia(h: Hearts, s: np.ndarray) -> None:

@@ -47,9 +47,6 @@ def whole(ptbxl: pd.DataFrame) -> pd.DataFrame:
     return ptbxl
 
 
-# The map
-
-
 def test_map_rows_are_unique_and_consistent():
     with MAP_FILE.open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
@@ -174,9 +171,6 @@ def test_label_columns(vocabulary, statements, abnormal, other, only_sinus):
     assert not (vocabulary != "scp" and row["NORM"])
 
 
-# Known counts
-
-
 @pytest.mark.parametrize("part", COUNTS)
 def test_ptbxl_counts(whole: pd.DataFrame, part: str):
     number = whole.index.str.removeprefix("ptb-xl/").astype(int)
@@ -262,9 +256,6 @@ def test_challenge_table(physionet: Path):
     row = table.loc["chapman_shaoxing/JS00001"]
     assert (row.age, row.sex, row.ARR, row.CD, row.MI) == (85, "M", True, True, False)
     assert all((physionet / "challenge-2021" / f"{file}.hea").is_file() for file in table.file)
-
-
-# Bad metadata
 
 
 def write_ptbxl(root: Path, rows: list[dict] | bytes, signals: tuple[str, ...] = ("hr", "lr")):

@@ -92,9 +92,6 @@ def at_100_hz() -> dict[str, bytes]:
     return {name: data for name, data in small_ptbxl().items() if "records500" not in name}
 
 
-# --- downloads that go well ---------------------------------------------------------------------
-
-
 def test_get_brings_every_file_once_headers_last_and_again_only_what_is_wrong(server):
     wanted = at_100_hz()
     assert sources.get("ptbxl-500") == (len(wanted), len(wanted))
@@ -134,9 +131,6 @@ def test_the_rest_is_checked_against_the_published_list(server):
     assert sources.get("nstdb") == (3, 0)
     assert server.asked == []
     assert sources.verify("nstdb").passed
-
-
-# --- servers that misbehave ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", ["cut", "stall", "corrupt", 500, 503])
@@ -220,9 +214,6 @@ def test_a_folder_that_cannot_be_written_is_told(server):
         sources.get("ptbxl-500")
 
 
-# --- interruptions ------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def ctrl_c_works():
     """A process that was started in the background may ignore SIGINT; here it is heard."""
@@ -262,9 +253,6 @@ def test_a_killed_download_leaves_no_file_under_its_name(server, tmp_path):
     assert not (tmp_path / "killed" / FILE).exists()
     fetch(sums, f"{server.url}{PTB}/", tmp_path / "killed", label="")
     assert (tmp_path / "killed" / FILE).read_bytes() == at_100_hz()[FILE]
-
-
-# --- no network ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -313,9 +301,6 @@ def test_auto_tells_a_failure_after_the_server_has_answered(server, monkeypatch)
     server.faults[f"{PTB}/{FILE}"] = [404]
     with pytest.raises(SourceError, match="404"):
         sources.choose("auto")
-
-
-# --- choices ------------------------------------------------------------------------------------
 
 
 def test_auto_downloads_ptbxl_500_once(server):
@@ -417,9 +402,6 @@ def test_simulated_is_never_fetched_or_found(server):
             use("simulated")
 
 
-# --- checks -------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def copy(server, tmp_path, monkeypatch) -> Path:
     """A whole small copy in ECGNET_DATA, with its own list of checksums."""
@@ -471,9 +453,6 @@ def test_verify_needs_a_list_and_a_source(copy):
         sources.verify("ludb")
 
 
-# --- the catalogue and the committed lists ------------------------------------------------------
-
-
 def test_every_source_says_where_it_is_from(monkeypatch):
     monkeypatch.delenv("ECGNET_PHYSIONET", raising=False)
     for name, source in sources.SOURCES.items():
@@ -507,9 +486,6 @@ def test_importing_sources_is_cheap():
     code = "import sys, ecgnet_lib.datasets.sources; "
     code += "assert not {'torch', 'pooch', 'requests', 'pandas', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-# --- real recordings ----------------------------------------------------------------------------
 
 
 def test_the_real_copy_is_counted_and_verified(physionet, monkeypatch):

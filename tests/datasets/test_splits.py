@@ -63,9 +63,6 @@ def spread(table: pd.DataFrame, parts: list[np.ndarray]) -> np.ndarray:
     return np.abs(counts - labels.sum(axis=0) / len(parts)).max(axis=0)
 
 
-# The protocols
-
-
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("k", [3, 5, 10])
 def test_kfold_shares_no_patient_and_tests_each_recording_once(k: int, seed: int):
@@ -171,9 +168,6 @@ def test_leave_one_source_out_drops_a_patient_of_the_tested_source():
         assert "left out" in split.note
 
 
-# The audit
-
-
 def test_audit_passes_a_sound_split_and_refuses_each_leak():
     table = made_up()
     split = official(table)
@@ -209,9 +203,6 @@ def test_audit_refuses_a_duplicated_signal_until_it_is_merged():
         audit(split, merged, signals)
 
 
-# Duplicates
-
-
 def test_duplicates_are_equal_to_the_microvolt_but_at_the_ends():
     table = made_up(130).sort_index()
     signals = np.random.default_rng(1).normal(size=(130, 2, 100)).astype(np.float32)
@@ -239,9 +230,6 @@ def test_merge_duplicates_joins_patients_and_keeps_the_table():
     merged = merge_duplicates(table, [("v", "w"), ("u", "v"), ("y", "z")])
     assert list(merged.patient) == list("aaadee")
     assert list(table.patient) == list("abcdee"), "the table given must not change"
-
-
-# Real recordings
 
 
 def raw(root: Path, files: pd.Series) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Where recordings come from: find a source, fetch it, check it, or choose one for a page.
+"""The databases of the book: find one, fetch it, check it, or choose one for a page.
 
 A copy of PhysioNet that ECGNET_DATA names is read in place and never written to; what is fetched
 lands under data/. ECGNET_OFFLINE=1 forbids every request. Importing this is cheap.
@@ -14,14 +14,60 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ecgnet_lib.datasets.catalogue import SOURCES, Source
 from ecgnet_lib.datasets.download import SUMS, fetch, offline, read_sums
 from ecgnet_lib.errors import SourceError
 from ecgnet_lib.paths import DATA
 
+PHYSIONET = "https://physionet.org/files/"
 LISTS = DATA  # our own lists of checksums stand here
 TABLE = "ptbxl_database.csv"
 _UNASKED_MB = 100  # the most that a page fetches without having been told to
+
+
+@dataclass(frozen=True)
+class Source:
+    """A database of recordings: a row of `sources.csv`.
+
+    version     the publisher's release that is fetched; of PTB-XL's recordings 1-500 the one from
+                which the checksums in data/ptbxl-500.sha256 were taken
+    folder      its folder on PhysioNet, in a mirror of PhysioNet, and under data/; "" if embedded
+    size_mb     about how much is fetched; of PTB-XL at 100 Hz
+    headers     pattern of its recordings' header files, relative to its folder
+    keep        only files whose path starts so belong to it ("" for all)
+    """
+
+    name: str
+    title: str
+    version: str
+    folder: str
+    licence: str
+    doi: str
+    recordings: int
+    size_mb: int
+    headers: str
+    keep: str
+    citation: str
+
+    @property
+    def url(self) -> str:
+        """Where the files are; ECGNET_PHYSIONET names a mirror in place of PhysioNet."""
+        base = os.environ.get("ECGNET_PHYSIONET") or PHYSIONET
+        return f"{base.rstrip('/')}/{self.folder}/{self.version}/"
+
+
+def _read() -> dict[str, Source]:
+    """Read the rows; a part ("challenge-2021/ptb") takes empty cells from the whole."""
+    rows: dict[str, dict] = {}
+    with Path(__file__).with_name("sources.csv").open(encoding="utf-8", newline="") as lines:
+        for row in csv.DictReader(lines):
+            whole = rows.get(row["name"].partition("/")[0], row)
+            rows[row["name"]] = {key: value or whole[key] for key, value in row.items()}
+    for row in rows.values():
+        row.update(recordings=int(row["recordings"]), size_mb=int(row["size_mb"]))
+    return {name: Source(**row) for name, row in rows.items()}
+
+
+SOURCES: dict[str, Source] = _read()
 
 
 class Place(NamedTuple):

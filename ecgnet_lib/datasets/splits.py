@@ -137,34 +137,27 @@ def audit(split: Split, table: pd.DataFrame, signals=None) -> None:
     A recording that stands in two sets or twice in one, a patient in two sets and, if `signals` are
     given (as for `duplicates`), a signal that stands in two sets under different names.
     """
-    sets = np.repeat(SETS, [len(getattr(split, name)) for name in SETS])
     rows = table.iloc[np.concatenate([getattr(split, name) for name in SETS])]
-    if (again := rows.index.duplicated()).any():
-        _refuse(split, "a recording stands twice", rows.index[again], "list every recording once")
-    found = pd.DataFrame({"name": rows.index, "set": sets, "patient": rows.patient.to_numpy()})
-    if leaks := _in_two_sets(found, "patient"):
-        _refuse(split, "a patient stands in two sets", leaks, "split by patient")
-    if signals is not None:
-        groups = duplicates(signals, table)
-        twin = {name: number for number, group in enumerate(groups) for name in group}
-        if leaks := _in_two_sets(found.assign(twin=found.name.map(twin)), "twin"):
-            remedy = "merge_duplicates(table, duplicates(signals, table)), then split again"
-            _refuse(split, "a signal stands in two sets", leaks, remedy)
-
-
-def _in_two_sets(found: pd.DataFrame, column: str) -> list[str]:
-    """Describe each value of a column that stands in more than one set, recordings and sets."""
-    leaks = found[found.groupby(column)["set"].transform("nunique") > 1]
-    return [
-        " and ".join(f"{name} ({of})" for name, of in zip(rows["name"], rows["set"], strict=True))
-        for _, rows in leaks.groupby(column)
-    ]
-
-
-def _refuse(split: Split, what: str, leaks: Iterable[str], remedy: str) -> None:
-    leaks = list(leaks)
-    found = f"{len(leaks)}: {'; '.join(leaks[:5])}" + (" ..." if len(leaks) > 5 else "")
-    raise SplitError(f"{split.protocol}: {what}", expected="none", found=found, remedy=remedy)
+    found = pd.DataFrame({"recording": rows.index, "patient": rows.patient.to_numpy()})
+    found["set"] = np.repeat(SETS, [len(getattr(split, name)) for name in SETS])
+    groups = duplicates(signals, table) if signals is not None else []
+    twin = {name: number for number, group in enumerate(groups) for name in group}
+    found["signal"] = found["recording"].map(twin)
+    merge = "merge_duplicates(table, duplicates(signals, table)), then split again"
+    for what, stands, count, remedy in (
+        ("recording", "twice", "size", "list every recording once"),
+        ("patient", "in two sets", "nunique", "split by patient"),
+        ("signal", "in two sets", "nunique", merge),
+    ):
+        leaks = found[found.groupby(what)["set"].transform(count) > 1]
+        told = [
+            " and ".join(f"{r.recording} ({r.set})" for r in rows.itertuples())
+            for _, rows in leaks.groupby(what)
+        ]
+        if told:
+            listed = f"{len(told)}: {'; '.join(told[:5])}" + (" ..." if len(told) > 5 else "")
+            error = f"{split.protocol}: a {what} stands {stands}"
+            raise SplitError(error, expected="none", found=listed, remedy=remedy)
 
 
 def _split(protocol: str, side: np.ndarray, notes: list[str]) -> Split:

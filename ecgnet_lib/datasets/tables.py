@@ -102,10 +102,10 @@ def ptbxl_table(folder: Path) -> Labelled:
         fs_hz=np.where(at_500, 500.0, 100.0),
     )
     rows.index = "ptb-xl/" + ids.astype(str).str.zfill(5)
-    absent = ~(at_500 | at_100)
-    reasons = [f"its signal {name} is not at hand" for name in lines["filename_hr"][absent]]
-    refused = list(zip(rows.index[absent], reasons, strict=True))
-    return _labelled(rows[~absent], refused, "scp", file)
+    here = at_500 | at_100
+    absent = rows.loc[~here, "file"]
+    refused = [(name, f"its signal {file} is not at hand") for name, file in absent.items()]
+    return _labelled(rows[here], refused, "scp", file)
 
 
 def _scp_codes(text: str) -> tuple[str, ...] | None:
@@ -114,8 +114,7 @@ def _scp_codes(text: str) -> tuple[str, ...] | None:
         codes = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
-    named = isinstance(codes, dict) and all(isinstance(code, str) for code in codes)
-    return tuple(codes) if named else None
+    return tuple(map(str, codes)) if isinstance(codes, dict) else None
 
 
 def likelihoods(folder: Path) -> dict[str, dict[str, float]]:

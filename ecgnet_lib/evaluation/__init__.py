@@ -25,7 +25,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "territory_share",
             "units_of",
         ],
-        "methods": ["apply_thresholds", "class_metrics", "evaluate", "evaluate_run"],
+        "methods": ["apply_thresholds", "evaluate_run"],
         "metrics": [
             "MIN_POSITIVES",
             "best_threshold",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,7 +31,7 @@ class Loopback:
             def do_GET(self) -> None:
                 outer.answer(self)
 
-            def log_message(self, *args) -> None:
+            def log_message(self, *_) -> None:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -53,35 +54,23 @@ class Loopback:
         self.before(path)
         faults = self.faults.get(path, ["ok"])
         fault = faults.pop(0) if len(faults) > 1 else faults[0]
-        if fault not in ("ok", "cut", "stall", "corrupt") and not isinstance(fault, bytes):
-            status, headers = fault if isinstance(fault, tuple) else (fault, {})
-            self.send(request, status, b"no", headers)
-        elif isinstance(fault, bytes):
-            self.send(request, 200, fault)
-        elif not (self.root / path).is_file():
-            self.send(request, 404, b"not found")
-        else:
-            body = (self.root / path).read_bytes()
-            if fault == "corrupt":
-                body = body[:-1] + bytes([body[-1] ^ 1])
-            self.send(
-                request, 200, body, part=len(body) // 2 if fault in ("cut", "stall") else None
-            )
-            if fault == "stall":
-                self.released.wait(30)
-
-    def send(
-        self, request, status: int, body: bytes, headers=None, part: int | None = None
-    ) -> None:
-        try:
+        there = (self.root / path).is_file()
+        status, headers = 200 if there else 404, {}
+        body = (self.root / path).read_bytes() if there else b""
+        if isinstance(fault, bytes):
+            body = fault
+        elif fault == "corrupt":
+            body = body[:-1] + bytes([body[-1] ^ 1])
+        elif not isinstance(fault, str):
+            (status, headers), body = fault if isinstance(fault, tuple) else (fault, {}), b""
+        half = fault in ("cut", "stall")
+        with contextlib.suppress(OSError):  # the client has gone
             request.send_response(status)
-            request.send_header("Content-Length", str(len(body)))
-            for name, value in (headers or {}).items():
-                request.send_header(name, value)
+            for name, value in {"Content-Length": len(body), **headers}.items():
+                request.send_header(name, str(value))
             request.end_headers()
-            request.wfile.write(body[:part])
+            request.wfile.write(body[: len(body) // 2] if half else body)
             request.wfile.flush()
-        except OSError:  # the client has gone
-            part = 0
-        if part is not None:
-            request.close_connection = True
+        request.close_connection = half
+        if fault == "stall":
+            self.released.wait(30)

@@ -8,36 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets.test_records import write as write_recording
 
 from ecgnet_lib.datasets import archive as module
 from ecgnet_lib.datasets.archive import Archive
-from ecgnet_lib.datasets.records import LEADS, crop_or_pad, find, in_standard_order, read, resample
+from ecgnet_lib.datasets.records import crop_or_pad, find, in_standard_order, read, resample
 from ecgnet_lib.errors import RecordingError
 
 
 def write(
-    folder: Path,
-    name: str,
-    seed: int,
-    *,
-    samples: int = 5000,
-    fs_hz: int = 500,
-    gains: tuple[int, ...] = (1000,) * 12,
-    baseline: int = 0,
-    scale: float = 1.0,
+    folder: Path, name: str, seed: int, *, samples: int = 5000, scale: float = 1.0, **header
 ) -> Path:
-    """A slow random walk in format 16."""
-    rng = np.random.default_rng(seed)
-    walk = scale * np.cumsum(rng.normal(0, 15, (12, samples)), axis=1)
-    digital = np.clip(np.rint(walk), -32000, 32000).astype("<i2")
-    rows = [f"{name} 12 {fs_hz} {samples}"]
-    for lead, gain, x in zip(LEADS, gains, digital, strict=True):
-        checksum = int(x.sum(dtype=np.int64)) % 65536
-        rows.append(f"{name}.dat 16 {gain}({baseline})/mV 16 0 {x[0]} {checksum} 0 {lead}")
-    folder.mkdir(exist_ok=True, parents=True)
-    (folder / f"{name}.hea").write_text("\n".join(rows) + "\n")
-    (folder / f"{name}.dat").write_bytes(digital.T.tobytes())
-    return folder / f"{name}.hea"
+    """A slow random walk at 500 Hz; header: gain and baseline, see `write_recording`."""
+    steps = np.random.default_rng(seed).normal(0, 15, (12, samples))
+    digital = np.clip(np.rint(scale * np.cumsum(steps, axis=1)), -32000, 32000).astype("<i2")
+    folder.mkdir(exist_ok=True)
+    return write_recording(folder, name, digital, **header)
 
 
 @pytest.fixture
@@ -50,17 +36,20 @@ def folders(cache: Path) -> list[str]:
 
 
 def test_at_its_own_rate_a_recording_comes_back_to_the_last_bit(tmp_path):
-    odd = tuple(range(700, 2300, 133))[:12]
     files = {
         "plain": write(tmp_path / "a", "1", 1),
-        "ludb-like": write(tmp_path / "a", "2", 2, gains=odd, baseline=-7),
-        "coarse": write(tmp_path / "a", "3", 3, gains=(200,) * 12),
+        "ludb-like": write(tmp_path / "a", "2", 2, gain="1717.5(-7)/mV"),
+        "coarse": write(tmp_path / "a", "3", 3, gain="200/mV"),
     }
+    header = files["ludb-like"]  # leads differ in gain
+    header.write_text(header.read_text().replace("1717.5", "700", 1))
     archive = Archive.of(files, 500, tmp_path / "cache")
     for i, file in enumerate(files.values()):
         np.testing.assert_array_equal(archive.batch([i])[0], in_standard_order(read(file)))
-    np.testing.assert_array_equal(archive.batch([0, 2])[1], archive.batch([2])[0])
-    assert archive.signals.dtype == np.int16 and archive.gains[1].tolist() == list(odd)
+    np.testing.assert_array_equal(
+        archive.batch([0, 2])[1], in_standard_order(read(files["coarse"]))
+    )
+    assert archive.signals.dtype == np.int16 and archive.gains[1].tolist() == [700] + 11 * [1717.5]
 
 
 def test_real_recordings_come_back_to_the_last_bit(physionet, tmp_path):
@@ -74,8 +63,9 @@ def test_real_recordings_come_back_to_the_last_bit(physionet, tmp_path):
 
 def test_at_another_rate_it_is_resampled_and_rounded_to_1_uv(files, tmp_path):
     archive = Archive.of(files, 100, tmp_path / "cache")
-    wanted = [resample(in_standard_order(read(file)), 500, 100) for file in files.values()]
-    wanted = np.stack(wanted)
+    wanted = np.stack(
+        [resample(in_standard_order(read(file)), 500, 100) for file in files.values()]
+    )
     got = archive.batch(range(6))
     assert got.shape == (6, 12, 1000) and got.dtype == np.float32
     assert np.abs(got - wanted).max() <= 0.0005 + 1e-6
@@ -100,7 +90,7 @@ def test_length_is_fixed(tmp_path):
 
 
 def test_beyond_the_range_it_is_clipped(tmp_path):
-    files = {"huge": write(tmp_path / "a", "1", 1, gains=(100,) * 12, scale=9.0)}
+    files = {"huge": write(tmp_path / "a", "1", 1, gain="100/mV", scale=9.0)}
     signal = in_standard_order(read(files["huge"]))
     own = Archive.of(files, 500, tmp_path / "cache")
     np.testing.assert_array_equal(own.batch([0])[0], signal)  # its own gain holds it
@@ -111,11 +101,12 @@ def test_beyond_the_range_it_is_clipped(tmp_path):
 
 
 def test_a_baseline_far_from_zero_falls_back_to_1_uv(tmp_path):
-    files = {"far": write(tmp_path / "a", "1", 1, gains=(4000,) * 12, baseline=-66000)}
+    files = {"far": write(tmp_path / "a", "1", 1, gain="4000(-66000)/mV")}
     archive = Archive.of(files, 500, tmp_path / "cache")
     assert set(archive.gains.ravel()) == {1000.0}
-    error = np.abs(archive.batch([0])[0] - in_standard_order(read(files["far"])))
-    assert error.max() <= 0.0005 + 3e-6
+    assert (
+        np.abs(archive.batch([0])[0] - in_standard_order(read(files["far"]))).max() <= 0.0005 + 3e-6
+    )
 
 
 def test_problems_stand_in_the_table(files, tmp_path):

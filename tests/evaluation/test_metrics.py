@@ -42,13 +42,6 @@ def test_every_metric_equals_scikit_learn_with_weights(ties: bool) -> None:
             assert got[name][r] == pytest.approx(value, abs=1e-10), name
 
 
-def test_constant_scores_have_auc_one_half() -> None:
-    truth, _ = sample()
-    got = weighted_metrics(truth, np.zeros_like(truth), np.ones_like(truth), np.ones((1, 300)))
-    assert got["auc"][0] == pytest.approx(0.5)
-    assert got["average_precision"][0] == pytest.approx(truth.mean())
-
-
 def test_best_threshold_has_the_highest_f1_of_all() -> None:
     truth, score = sample()
     found = best_threshold(truth, score)

@@ -44,12 +44,6 @@ def sample(n: int, slope: float = 1, intercept: float = 0, seed: int = 0):
     return rng.random(n) < expit(slope * logit(score) + intercept), score
 
 
-def test_platt_finds_the_slope_and_intercept_of_the_data() -> None:
-    slope, intercept = platt(*sample(40_000, slope=0.6, intercept=0.8))
-    assert slope == pytest.approx(0.6, abs=0.03)
-    assert intercept == pytest.approx(0.8, abs=0.05)
-
-
 class Scores(ClassifierMixin, BaseEstimator):
     """A classifier whose decision function is its input."""
 

@@ -53,7 +53,7 @@ def test_every_public_name_stands_on_the_page_with_what_it_does(book: Book) -> N
     row = "| `cohort` | The `simulated` data set: one noisy recording per virtual patient, and its "
     assert row in sections["datasets"]
     [load] = re.findall(r"^\| `find_r_peaks` \|.*\| (.*) \|$", page, re.MULTILINE)
-    assert load == "{doc}`2 <02_denoising>`"
+    assert load == "{doc}`1 <01_data>`, {doc}`2 <02_denoising>`"
     assert re.search(r"^\| `load` \|.*\| all \|$", page, re.MULTILINE)
 
 

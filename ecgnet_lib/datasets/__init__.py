@@ -10,16 +10,8 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     [
-        "archive",
-        "dataset",
-        "download",
-        "labels",
-        "records",
-        "simulated",
-        "sources",
-        "splits",
-        "tables",
-        "wfdb_files",
+        *("archive", "dataset", "download", "labels", "records"),
+        *("simulated", "sources", "splits", "tables", "wfdb_files"),
     ],
     {
         "dataset": ["Dataset", "load"],

@@ -77,8 +77,7 @@ class Archive:
 
         A recording at `fs_hz` keeps its integers; one at another rate is resampled and rounded to
         1 uV. A longer one gives its middle, a shorter one (from 2.5 s) stands between zeros. What
-        cannot be read is listed in `refused`, and tried again each time. Raises RecordingError if
-        nothing is left, and for a damaged archive.
+        cannot be read is in `refused`, and tried again each time. Raises RecordingError.
         """
 
         def row(recording: Recording) -> tuple:
@@ -151,13 +150,9 @@ class Archive:
                 signals=np.asarray(np.memmap(folder / "signals.i16", "<i2", "r", shape=shape)),
             )
         except (OSError, ValueError, KeyError) as error:
-            raise RecordingError(
-                "the archive is damaged",
-                file=folder,
-                expected="the files as they were written",
-                found=f"{type(error).__name__}: {error}",
-                remedy="delete this folder; it is built again from the recordings",
-            ) from None
+            what, remedy = "the archive is damaged", "delete this folder; it is built again"
+            found = f"{type(error).__name__}: {error}"
+            raise RecordingError(what, file=folder, found=found, remedy=remedy) from None
 
 
 def _facts(signal: np.ndarray, fs_hz: float) -> dict:

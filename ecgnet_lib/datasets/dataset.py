@@ -65,9 +65,8 @@ class Dataset:
 def load(dataset: str = "auto", fs_hz: int = 100) -> Dataset:
     """Choose a source as `sources.choose` does, read its table, and open its archive.
 
-    All recordings go through one resampler, from the best rate at hand: a network could
-    learn the difference of two. The archive is built once, under `build/cache/`. Raises
-    SourceError, LabelError or RecordingError.
+    All recordings go through one resampler, from the best rate at hand: a network could learn the
+    difference of two. Raises SourceError, LabelError or RecordingError.
     """
     if dataset in sources.SOURCES.keys() - {"simulated", *tables.READERS}:
         known = ", ".join(["simulated", *tables.READERS])

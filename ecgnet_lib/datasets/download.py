@@ -1,9 +1,8 @@
 """Fetch files over HTTP and check them: many at once, in whole files, or an error that says why.
 
-pooch writes a file under a temporary name, compares its SHA-256 and renames it: a file that stands
-under its own name is whole and right. It is never asked for again, so that an interrupted download
-goes on where it stopped. urllib3 waits for a server that is busy; pooch asks again for a file that
-breaks off, stalls or arrives damaged.
+pooch writes a file under a temporary name, compares its SHA-256 and renames it: under its own name
+it is whole, and never asked for again, so an interrupted download goes on where it stopped.
+urllib3 waits for a busy server; pooch asks again for a file that breaks off, stalls or is damaged.
 """
 
 from __future__ import annotations
@@ -48,13 +47,11 @@ def read_sums(path: Path) -> dict[str, str]:
         match = _SUMS_LINE.fullmatch(line.rstrip())
         name = PurePosixPath(match[2].removeprefix("./") if match else "/")
         if name.is_absolute() or ".." in name.parts or "\\" in str(name):
-            raise SourceError(
-                "this is no list of checksums",
-                file=f"{path}, line {number}",
-                expected="64 hexadecimal digits and a file name inside the folder",
-                found=repr(line[:60]),
-                remedy="delete the file, which may be a login page, and get the source again",
-            )
+            what = "this is no list of checksums"
+            where, found = f"{path}, line {number}", repr(line[:60])
+            expected = "64 hexadecimal digits and a file name inside the folder"
+            remedy = "delete the file, which may be a login page, and get the source again"
+            raise SourceError(what, file=where, expected=expected, found=found, remedy=remedy)
         sums[name.as_posix()] = match[1].lower()
     return sums
 
@@ -64,13 +61,11 @@ def fetch(
 ) -> int:
     """Download the files named in `sums` from `base_url` into `folder`; how many it fetched.
 
-    sums : file name (with `/`, relative to both) -> hex SHA-256; None where nothing vouches for it.
-    label : text of the progress bar.
-    attempts : ATTEMPTS unless given.
+    sums: file name (with `/`, relative to both) -> hex SHA-256; None where nothing vouches for it.
+    label: text of the progress bar. attempts: ATTEMPTS unless given.
 
-    The first file that fails for good ends the whole. Raises SourceError; on that, on Ctrl-C and on
-    a crash, all files that had arrived stay, and no others have a name. Headers (.hea) come last:
-    where one stands, all that it announces stands too.
+    The first file that fails for good ends the whole with a SourceError; all that had arrived stay,
+    as after Ctrl-C. Headers (.hea) come last: where one stands, all that it announces stands too.
     """
     import pooch
     import requests
@@ -96,24 +91,24 @@ def fetch(
         if target.is_file() and digest in (None, pooch.file_hash(target)):
             return False
         if offline():
-            raise SourceError(
-                "the file is not at hand, and ECGNET_OFFLINE forbids every request",
-                file=name,
-                expected=f"a copy of {url}",
-                remedy="unset ECGNET_OFFLINE, or name a copy with ECGNET_DATA",
+            what = "the file is not at hand, and ECGNET_OFFLINE forbids every request"
+            expected, remedy = (
+                f"a copy of {url}",
+                "unset ECGNET_OFFLINE, or set ECGNET_DATA to a copy",
             )
+            raise SourceError(what, file=name, expected=expected, remedy=remedy)
         try:
             # pooch makes this folder too, but two threads that do so at once collide there
             target.parent.mkdir(parents=True, exist_ok=True)
             hub.fetch(name, downloader=stream)
         except (_NoFileError, requests.RequestException, ValueError) as error:
-            raise SourceError(
-                f"the file could not be fetched from {url}",
-                file=name,
-                expected="the file" if digest is None else f"SHA-256 {digest}",
-                found=_reason(error),
-                remedy="get the source again later: files that have arrived are kept",
-            ) from error
+            what = f"the file could not be fetched from {url}"
+            about = {
+                "expected": f"SHA-256 {digest}" if digest else "the file",
+                "found": _reason(error),
+            }
+            remedy = "get the source again later: files that have arrived are kept"
+            raise SourceError(what, file=name, **about, remedy=remedy) from error
         except OSError as error:
             remedy = "make room on the disk, or check the permissions of the folder"
             raise SourceError(
@@ -124,15 +119,9 @@ def fetch(
     attempts = attempts or ATTEMPTS
     pooch.get_logger().setLevel("WARNING")  # else one line per file, over the progress bar
     hub = pooch.create(folder, base_url, registry=dict(sums), retry_if_failed=attempts - 1)
-    busy = Retry(
-        attempts - 1,
-        connect=0,  # pooch asks again
-        read=0,
-        status_forcelist=_BUSY,
-        backoff_factor=1,
-        retry_after_max=_LONGEST_WAIT_S,
-        raise_on_status=False,
-    )
+    settings = {"status_forcelist": _BUSY, "backoff_factor": 1, "retry_after_max": _LONGEST_WAIT_S}
+    # pooch asks again where no connection is made or one breaks off
+    busy = Retry(attempts - 1, connect=0, read=0, raise_on_status=False, **settings)
     adapter = requests.adapters.HTTPAdapter(pool_maxsize=JOBS, max_retries=busy)
     fetched = 0
     with requests.Session() as session, tqdm(total=len(sums), desc=label, unit="file") as bar:

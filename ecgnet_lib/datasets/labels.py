@@ -13,10 +13,10 @@ kind         `normal`: the statement "normal ECG". `sinus`: sinus rhythm at any 
              axis, which says nothing abnormal by itself. `aside`: a technical problem or a
              diagnosis not read off the ECG. `abnormal`: any other finding
 
-Codes and descriptions are those of `dx_mapping_scored.csv` and `dx_mapping_unscored.csv`
-(github.com/physionetchallenges/evaluation-2021), PTB-XL's `scp_statements.csv` and LUDB's headers.
-Which class a code belongs to is our reading of the AHA/ACCF/HRS statement categories (Mason et al.
-2007, doi 10.1161/CIRCULATIONAHA.106.180201), not something the paper gives.
+Codes and descriptions are those of PTB-XL's `scp_statements.csv`, LUDB's headers and
+`dx_mapping_*scored.csv` (github.com/physionetchallenges/evaluation-2021). A code's class is our
+reading of the AHA/ACCF/HRS statement categories (Mason et al. 2007, doi
+10.1161/CIRCULATIONAHA.106.180201), not something the paper gives.
 
 Two choices to know. Every statement counts whatever its likelihood: PTB-XL stores 0, "unknown",
 with nearly every rhythm and form statement. And only the statement NORM means normal: sinus rhythm

@@ -68,9 +68,7 @@ def read(path: str | Path, name: str = "") -> Recording:
 
 
 def read_each(
-    files: Mapping[str, str | Path],
-    prepare: Callable[[Recording], object],
-    refused: list[Refusal],
+    files: Mapping[str, str | Path], prepare: Callable[[Recording], object], refused: list[Refusal]
 ) -> Iterator:
     """Yield `prepare(recording)` of each file; one that an EcgnetError stops goes to `refused`."""
     from tqdm import tqdm
@@ -95,10 +93,7 @@ def read_many(
 
 
 def find(*paths: str | Path) -> list[Path]:
-    """Headers named by files and folders (searched to the bottom), in order.
-
-    Raises RecordingError for a folder without any.
-    """
+    """Headers that files and folders name, searched to the bottom; RecordingError for none."""
     found: list[Path] = []
     for path in map(Path, paths):
         inside = sorted(path.rglob("*.hea")) if path.is_dir() else [path]
@@ -114,7 +109,6 @@ def in_standard_order(recording: Recording) -> np.ndarray:
     Raises RecordingError if a lead is absent, named twice or has missing samples, and for less than
     2.5 s: what the shortest printed ECGs show of a lead.
     """
-
     refused = partial(RecordingError, file=recording.file)
     names, seconds = recording.leads, recording.signal.shape[1] / recording.fs_hz
     if seconds < SHORTEST_S:

@@ -55,9 +55,8 @@ def cohort(
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """The `simulated` data set: one noisy recording per virtual patient, and its table.
 
-    Returns signals (N, 12, T) float32 mV and a table with one row per recording, index
-    `recording` ("simulated/00001"), and the columns of `tables.py`: fold is 1-10, `file` is
-    empty. Raises ConfigError for fewer than one patient and as `simulate` does.
+    Returns signals (N, 12, T) float32 mV and a table with one row per recording ("simulated/00001")
+    and the columns of `tables.py`: fold is 1-10, `file` is empty. Raises ConfigError as `simulate`.
     """
     check_range(n_patients=n_patients, seed=seed, fs_hz=fs_hz, seconds=seconds)
     rng = np.random.default_rng([seed, 11])
@@ -66,7 +65,8 @@ def cohort(
     draw = rng.standard_normal(n_patients)
     age = np.round(np.clip(np.where(sick, 66 + 13 * draw, 50 + 18 * draw), 18, 89))
     male = rng.random(n_patients) < 0.52
-    made = simulate(patients, fs_hz=fs_hz, seconds=seconds, seed=seed, age=age, male=male)
+    size = {"fs_hz": fs_hz, "seconds": seconds}
+    made = simulate(patients, seed=seed, age=age, male=male, **size)
     signals = made.signals
     for number, (kind, (mean, spread)) in enumerate(SNR_DB.items()):
         if kind == "mains" and fs_hz < MAINS_FROM_HZ:
@@ -75,9 +75,7 @@ def cohort(
         for first in range(0, n_patients, CHUNK):
             rows = slice(first, first + CHUNK)
             part = signals[rows]
-            extra = electrode_noise(
-                kind, len(part), fs_hz=fs_hz, seconds=seconds, seed=[seed, number, first]
-            )
+            extra = electrode_noise(kind, len(part), seed=[seed, number, first], **size)
             signals[rows] = spoil(part, extra, snr_db[rows])
     # Recorders are AC-coupled: no lead keeps an offset.
     signals -= signals.mean(axis=2, keepdims=True)

@@ -101,9 +101,8 @@ class Report:
         return bool(self.right) and not self.wrong
 
     def __str__(self) -> str:
-        words = ("right", "wrong", "missing")
-        counts = ", ".join(f"{len(getattr(self, word)):,} {word}" for word in words)
-        return f"{self.name}: {counts}"
+        right, wrong, missing = map(len, (self.right, self.wrong, self.missing))
+        return f"{self.name}: {right:,} right, {wrong:,} wrong, {missing:,} missing"
 
 
 def source_of(name: str) -> Source:
@@ -122,9 +121,6 @@ def _stored(name: str) -> Source:
     if not source.folder:
         raise SourceError(f"{name!r} is made, not stored", remedy="choose it as the data of a page")
     return source
-
-
-# What is at hand
 
 
 def data_root() -> Path:
@@ -156,11 +152,10 @@ def _first_place(source: Source, fs_hz: float = 100) -> Place:
     for place in _places(source, fs_hz):
         return place
     get_it = f"data get {source.name}" + (f" --fs-hz {fs_hz:g}" if fs_hz > 100 else "")
-    raise SourceError(
-        f"the source {source.name!r} is not at hand",
-        expected=f"recordings in ECGNET_DATA or data/, in the folder {source.folder!r}",
-        remedy=f"python -m ecgnet_lib {get_it}, or name a copy with ECGNET_DATA",
-    )
+    remedy = f"python -m ecgnet_lib {get_it}, or name a copy with ECGNET_DATA"
+    expected = f"recordings in ECGNET_DATA or data/, in the folder {source.folder!r}"
+    what = f"the source {source.name!r} is not at hand"
+    raise SourceError(what, expected=expected, remedy=remedy)
 
 
 def _places(source: Source, fs_hz: float = 100) -> Iterator[Place]:
@@ -194,29 +189,23 @@ def _ptbxl_ids(folder: Path, fs_hz: float = 100) -> set[str]:
     return {header.name.partition("_")[0] for header in headers}
 
 
-# Fetching and choosing
-
-
 def get(name: str, fs_hz: float = 100) -> tuple[int, int]:
     """Fetch a source into data/ and check every file; what is there and right is not fetched again.
 
-    PTB-XL is published at two sampling rates, of which one is fetched: that of 100 Hz, or that of
-    500 Hz if fs_hz is more than 100. `ptbxl-500` and `ludb` are checked against the checksums that
-    stand in data/. For the rest PhysioNet's own SHA256SUMS.txt is fetched first: that shows that
-    the files arrived as the server has them, and trust in the server rests on its certificate.
-    Returns how many files belong there and how many it fetched. Raises SourceError; files that have
-    arrived stay.
+    Of PTB-XL the rate of 100 Hz is fetched, or that of 500 Hz if fs_hz is more than 100.
+    `ptbxl-500` and `ludb` are checked against the checksums in data/, the rest against PhysioNet's
+    own SHA256SUMS.txt, which is fetched first: it shows that the files arrived as the server has
+    them; trust in the server rests on its certificate. Returns how many files belong there and how
+    many it fetched. Raises SourceError; files that have arrived stay.
     """
     source = _stored(name)
     folder = DATA / source.folder / source.version
     pinned, other_rate = LISTS / f"{name}.sha256", "records500/" if fs_hz <= 100 else "records100/"
     if not pinned.is_file():
         fetch({SUMS: None}, source.url, folder, label=f"{name}, checksums")
-    sums = {
-        file: digest
-        for file, digest in read_sums(pinned if pinned.is_file() else folder / SUMS).items()
-        if file.startswith(source.keep) and not file.startswith(other_rate)
-    }
+    listed = read_sums(pinned if pinned.is_file() else folder / SUMS).items()
+    listed = [(f, sha) for f, sha in listed if f.startswith(source.keep)]
+    sums = {file: sha for file, sha in listed if not file.startswith(other_rate)}
     return len(sums), fetch(sums, source.url, folder, label=name)
 
 
@@ -225,8 +214,7 @@ def choose(dataset: str = "auto", fs_hz: float = 100) -> Place:
 
     "auto" is PTB-XL: the copy that ECGNET_DATA names; else what data/ holds; else `ptbxl-500` is
     downloaded; else, without a network, `simulated`. A source that is named is taken (downloaded
-    if it is not at hand, and no more than 100 MB), or SourceError. The first page to ask may
-    download; pages that run at the same time would do so twice, harmlessly.
+    if it is not at hand, and no more than 100 MB), or SourceError.
     """
     if dataset != "auto":
         return _named(source_of(dataset), fs_hz)
@@ -263,17 +251,13 @@ def _named(source: Source, fs_hz: float) -> Place:
     return _first_place(source, fs_hz)
 
 
-# Checking
-
-
 def verify(name: str) -> Report:
     """Compare the files of a source that are at hand with the published SHA-256.
 
     The list is ours in data/ (`ptbxl-500`, `ludb`), else the copy's SHA256SUMS.txt without texts
     (.txt); a file of another release is right if the copy's own list has it so. What a partial copy
-    lacks is missing, and so is a table of PTB-XL that differs from the published one and has one
-    row for each recording at hand; one cut short is wrong: it has recordings without rows.
-    Raises SourceError if the source is not at hand or no list is.
+    lacks is missing, and so is a table of PTB-XL with one row for each recording at hand; one cut
+    short is wrong. Raises SourceError if the source is not at hand or no list is.
     """
     import pooch
     from tqdm import tqdm
@@ -284,18 +268,13 @@ def verify(name: str) -> Report:
     if pinned.is_file():
         sums = read_sums(pinned)
     elif not own:
-        raise SourceError(
-            "no list of checksums is at hand",
-            file=SUMS,
-            expected="the list of checksums beside the files",
-            remedy=f"fetch {source.url}{SUMS} into the folder of the copy",
-        )
+        expected = "the list of checksums beside the files"
+        remedy = f"fetch {source.url}{SUMS} into the folder of the copy"
+        what = "no list of checksums is at hand"
+        raise SourceError(what, file=SUMS, expected=expected, remedy=remedy)
     else:
-        sums = {
-            file: digest
-            for file, digest in own.items()
-            if file.startswith(source.keep) and not file.endswith(".txt")
-        }
+        files = [f for f in own if f.startswith(source.keep) and not f.endswith(".txt")]
+        sums = {file: own[file] for file in files}
         if name == "ptbxl":  # a partial copy may have a partial list; ours covers recordings 1-500
             sums = read_sums(LISTS / "ptbxl-500.sha256") | sums
     for file in tqdm(sums, desc=f"verify {name}", unit="file", mininterval=0.5):

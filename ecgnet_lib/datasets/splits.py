@@ -1,8 +1,7 @@
 """Patient-disjoint splits: three protocols, duplicated recordings, and an audit.
 
-Recordings of one patient resemble each other, so all of them are in one set, and `audit` refuses a
-split where they are not. PTB-XL also holds the same signal under two numbers, once even under two
-patients; `duplicates` finds such pairs and `merge_duplicates` makes them one patient:
+Recordings of one patient resemble each other, so all of them are in one set. PTB-XL also holds the
+same signal under two numbers, once even under two patients:
 
     table = merge_duplicates(table, duplicates(signals, table))
     split = official(table)
@@ -47,9 +46,7 @@ def official(table: pd.DataFrame) -> Split:
     Wagner et al. 2020, doi 10.1038/s41597-020-0495-6; folds 9 and 10 hold only recordings whose
     statements a human checked. Recordings of other sources have no fold and are left out. A patient
     in two sets, possible only after `merge_duplicates`, keeps the held-out recordings (test before
-    validation before training); the duplicates are left out, and the note names them.
-
-    Raises SplitError if one of the three sets would be empty.
+    validation before training); the note names the others. Raises SplitError for an empty set.
     """
     fold = table.fold.to_numpy(dtype=float, na_value=np.nan)
     side = np.select([fold == 10, fold == 9, fold <= 8], [2, 1, 0], default=-1)
@@ -67,11 +64,9 @@ def official(table: pd.DataFrame) -> Split:
 def kfold(table: pd.DataFrame, k: int = 5, seed: int = 0) -> list[Split]:
     """Split into k patient-disjoint folds that hold the same share of every class and source.
 
-    Split i tests on fold i, validates on the next and trains on the rest, so that each recording is
-    tested once. Recordings are pooled over all sources of the table; the group "ptb/unknown", one
-    patient as far as anyone can know, stays whole. The same table, k and seed give the same folds.
-
-    Raises SplitError if k is below 3 or above the number of patients.
+    Split i tests on fold i, validates on the next and trains on the rest. The group "ptb/unknown",
+    one patient as far as anyone can know, stays whole. The same table, k and seed give the same
+    folds. Raises SplitError if k is below 3 or above the number of patients.
     """
     fold = _balanced_folds(table, k, seed)
     return [
@@ -83,10 +78,9 @@ def kfold(table: pd.DataFrame, k: int = 5, seed: int = 0) -> list[Split]:
 def leave_one_source_out(table: pd.DataFrame, seed: int = 0) -> list[Split]:
     """Test on each source in turn, having trained and validated on all the others.
 
-    A tenth of the others is the validation set, chosen as in `kfold`. A patient who also appears in
-    the tested source, possible only after `merge_duplicates`, is left out of the two other sets.
-
-    Raises SplitError if the table holds one source only.
+    A tenth of the others is the validation set, chosen as in `kfold`. A patient who is also in the
+    tested source, possible only after `merge_duplicates`, is left out of the two other sets. Raises
+    SplitError if the table holds one source only.
     """
     splits = []
     for source in sorted(table.source.unique()):
@@ -105,9 +99,8 @@ def duplicates(signals, table: pd.DataFrame) -> list[tuple[str, ...]]:
 
     `signals` is an archive with `batch(positions) -> (B, L, T)` or such an array, in mV, in the
     table's order. Two recordings are the same if all leads, rounded to the microvolt, are equal but
-    for the first and last twentieth of the time. PTB-XL's duplicates are equal bit for bit at
-    500 Hz, but three of five differ within the last 0.2 s of the 100 Hz version that was made from
-    them. A recording in which nothing moves is equal to nothing.
+    for the first and last twentieth of the time (three of five of PTB-XL's duplicates differ within
+    the last 0.2 s at 100 Hz). A recording in which nothing moves is equal to nothing.
     """
     if len(signals) != len(table):
         raise SplitError(f"{len(table)} signals are expected", found=len(signals))
@@ -139,11 +132,10 @@ def merge_duplicates(table: pd.DataFrame, groups: Iterable[tuple[str, ...]]) -> 
 
 
 def audit(split: Split, table: pd.DataFrame, signals=None) -> None:
-    """Refuse a split that leaks; gives nothing if it is sound.
+    """Refuse a split that leaks, with a SplitError; gives nothing if it is sound.
 
-    Raises SplitError for a recording that stands in two sets or twice in one, a patient in two sets
-    and, if `signals` are given (as for `duplicates`), a signal that stands in two sets under
-    different names.
+    A recording that stands in two sets or twice in one, a patient in two sets and, if `signals` are
+    given (as for `duplicates`), a signal that stands in two sets under different names.
     """
     rows = table.iloc[np.concatenate([getattr(split, name) for name in SETS])]
     found = pd.DataFrame({"recording": rows.index, "patient": rows.patient.to_numpy()})
@@ -172,12 +164,10 @@ def _split(protocol: str, side: np.ndarray, notes: list[str]) -> Split:
     """Make a split from the set of each row: 0 train, 1 val, 2 test, -1 none."""
     sets = {name: np.flatnonzero(side == number) for number, name in enumerate(SETS)}
     if empty := [name for name in SETS if not len(sets[name])]:
-        raise SplitError(
-            f"{protocol}: the set {' and '.join(empty)} would be empty",
-            expected="recordings in all of train, val and test",
-            found=", ".join(f"{len(at)} {name}" for name, at in sets.items()),
-            remedy="use more recordings, or another protocol",
-        )
+        what = f"{protocol}: the set {' and '.join(empty)} would be empty"
+        found = ", ".join(f"{len(at)} {name}" for name, at in sets.items())
+        remedy = "use more recordings, or another protocol"
+        raise SplitError(what, expected="recordings in each", found=found, remedy=remedy)
     return Split(protocol, **sets, note="; ".join(notes))
 
 

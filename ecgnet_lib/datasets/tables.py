@@ -61,9 +61,8 @@ class Labelled(NamedTuple):
 def ptbxl_table(folder: Path) -> Labelled:
     """Read `ptbxl_database.csv` in PTB-XL's folder; every row with a signal gets a row.
 
-    Raises LabelError, naming file and line, for a file that is not UTF-8 CSV, a missing column,
-    scp_codes that are not a dictionary, an id that stands twice, a fold outside 1-10, an age or a
-    sex that cannot be one.
+    Raises LabelError, naming file and line, for a file that is not UTF-8 CSV, a missing column, and
+    a value that cannot be one: codes, an id that stands twice, a fold outside 1-10, age, sex.
     """
     file = Path(folder) / "ptbxl_database.csv"
     try:
@@ -140,10 +139,9 @@ def ludb_table(folder: Path) -> Labelled:
 def challenge_table(folder: Path) -> Labelled:
     """Read the headers of the training data in the folder of the PhysioNet/CinC Challenge 2021.
 
-    `source` is the folder's name. Where the sources give no patient, a recording is one; the
-    recordings of `ptb` and of `st_petersburg_incart`, several a patient, are one patient together.
-    A header that cannot be read, has no `#Dx` line or no signal is set aside. Raises LabelError if
-    none is left.
+    `source` is the folder's name. Where a source gives no patient, a recording is one; those of
+    UNKNOWN_PATIENTS are one together. A header that cannot be read, has no `#Dx` line or no signal
+    is set aside. Raises LabelError if none is left.
     """
     folder, training = Path(folder), Path(folder) / "training"
     headers = [h for name in CHALLENGE_FOLDERS for h in sorted((training / name).rglob("*.hea"))]
@@ -222,10 +220,9 @@ def _labelled(rows: pd.DataFrame, refused: list, vocabulary: str, file: Path) ->
     """Add the label columns to every row, and give the table its order and types."""
     if rows.empty:
         found = f"{len(refused)} without" + "".join(f"; {n}: {why}" for n, why in refused[:5])
-        expected, remedy = "recordings with header and signal", "fetch the source again"
-        raise LabelError(
-            "no recording can be labelled", file=file, expected=expected, found=found, remedy=remedy
-        )
+        what, expected = "no recording can be labelled", "recordings with header and signal"
+        told = {"expected": expected, "found": found, "remedy": "fetch the source again"}
+        raise LabelError(what, file=file, **told)
     refused += [
         (recording, f"kept, but its statement {code} is unknown")
         for recording, codes in rows["statements"].items()

@@ -142,17 +142,9 @@ def _parse_header(text: str, file: str) -> Header:
     files, formats, gains, _, zeros, _, checksums, _, leads = zip(*rows, strict=True)
     if any(os.path.basename(name) != name for name in set(files)):
         raise _refused("a signal file must lie beside its header", "no folder", files[0])
-    return Header(
-        file=file,
-        fs_hz=fs_hz,
-        samples=samples,
-        files=files,
-        formats=formats,
-        calibration=_calibration(gains, zeros),
-        checksums=tuple([None if value is None else int(value) & 0xFFFF for value in checksums]),
-        leads=tuple([lead or "" for lead in leads]),
-        comments=comments,
-    )
+    checksums = tuple([None if value is None else int(value) & 0xFFFF for value in checksums])
+    leads, calibration = tuple([lead or "" for lead in leads]), _calibration(gains, zeros)
+    return Header(file, fs_hz, samples, files, formats, calibration, checksums, leads, comments)
 
 
 @lru_cache(maxsize=256)

@@ -35,8 +35,7 @@ def middle_crops(
 def denoised_archive(data: Dataset, method: str = "gated") -> Archive:
     """Return the same as an archive on disk, made once under `build/cache/`, to 1 uV.
 
-    Memory does not grow with the data: for `training.fit` on more than fits. Another version of the
-    denoising makes another archive.
+    Memory does not grow with the data. Another version of the denoising makes another archive.
     """
     here = Path(__file__)
     code = b"".join(here.with_name(f"{m}.py").read_bytes() for m in ("daubechies", "morlet"))

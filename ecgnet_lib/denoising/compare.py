@@ -94,10 +94,9 @@ def quality_table(
     """One row per chosen method, noise and level: how near to `clean` (B, L, T) it comes.
 
     Medians over the leads that are not flat. Columns: method, fs_hz, noise ("none" for noise-free
-    input), snr_db (infinite there), gain_db (SNR out less SNR in; NaN there) and its 5th
-    percentile gain_p5_db, prd_percent and its 95th percentile prd_p95_percent,
-    qrs_percent (change of QRS amplitude, see `noise.wave_errors`), st_mv (error of the ST level).
-    `tracks` as `noise.choose_noise` gives them.
+    input), snr_db (infinite there), gain_db (SNR out less SNR in; NaN there) and its 5th percentile
+    gain_p5_db, prd_percent and its 95th percentile prd_p95_percent, qrs_percent (change of QRS
+    amplitude) and st_mv (error of the ST level). `tracks` as `noise.choose_noise` gives them.
     """
     from tqdm import tqdm
 
@@ -107,9 +106,8 @@ def quality_table(
     for kind, level in tqdm(cases, desc="denoising", unit="noise", delay=2):
         noisy = clean if kind == "none" else noise.add_noise(clean, drawn[kind], level)
         for name, method in chosen.items():
-            measured = _measured(clean, noisy, method(noisy, fs_hz), fs_hz)
             case = {"method": name, "fs_hz": fs_hz, "noise": kind, "snr_db": level}
-            rows.append(case | measured)
+            rows.append(case | _measured(clean, noisy, method(noisy, fs_hz), fs_hz))
     return pd.DataFrame(rows)
 
 
@@ -117,9 +115,8 @@ def harm_table(quality: pd.DataFrame) -> pd.DataFrame:
     """What each method does where there is little to do, from a `quality_table`.
 
     By method: prd_percent, prd_p95_percent, qrs_percent and st_mv on noise-free input; gain_db at
-    the mildest noise and worst_gain_db anywhere, each of the worst kind. Negative: it would
-    have been better to leave the recording alone. worst_p5_db is the same for the worst twentieth
-    of the leads.
+    the mildest noise and worst_gain_db anywhere, each of the worst kind (negative: worse than doing
+    nothing); worst_p5_db is the same for the worst twentieth of the leads.
     """
     clean = quality[quality["noise"] == "none"].set_index("method")
     noisy = quality[quality["noise"] != "none"]

@@ -45,11 +45,10 @@ THRESHOLD = 3.0  # lambda / sigma
 def noise_mv(x: np.ndarray, fs_hz: float) -> np.ndarray:
     """Noise of each lead of `x` (..., T): rms in mV between about 25 and 65 Hz, shape (..., 1).
 
-    Median absolute db6 coefficient / 0.6745 (Donoho and Johnstone 1994). A QRS has energy there
-    too, but for less than a fifth of the time, which a median does not notice. The level follows
-    the sampling rate: 25-50 Hz at 100 Hz, 31-62 Hz at 500 Hz. The finest level at 500 Hz, 125-250
-    Hz, would say nothing: devices cut at 150 Hz or below.
-    Raises SignalError for what `morlet_band` refuses, and if `x` is too short for the level.
+    Median absolute db6 coefficient / 0.6745 (Donoho and Johnstone 1994), which does not notice a
+    QRS: that lasts less than a fifth of the time. The level follows the sampling rate: 25-50 Hz at
+    100 Hz, 31-62 Hz at 500 Hz. The finest level at 500 Hz, 125-250 Hz, would say nothing: devices
+    cut at 150 Hz or below. Raises SignalError as `daubechies_gated` does.
     """
     x, depth = checked(x, fs_hz), _quiet_depth(fs_hz)
     _refuse_deep(x.shape[-1], depth)
@@ -72,13 +71,9 @@ def daubechies_gated(x: np.ndarray, fs_hz: float) -> np.ndarray:
     db6 levels above about 12 Hz (2 at 100 Hz, 4 at 500 Hz). A coefficient d becomes
     d (1 - lambda^2 / s)+, s the mean of d^2 over itself and its two neighbours, lambda =
     THRESHOLD * gate * sigma. Leads whose gate is shut come back to the last bit. Same shape and
-    dtype as `x`.
-
-    The noise is measured on `x`, since stage 1 with `BAND_HZ` lets its octave through: it differs
-    from that of the recording by less than 6 %, and a transform is saved.
-
-    Raises SignalError for what `morlet_band` refuses, and if the recording is too short for the
-    levels.
+    dtype as `x`. The noise is measured on `x`, which differs from that of the recording by less
+    than 6 %, and a transform is saved. Raises SignalError for what `morlet_band` refuses, and for a
+    recording too short for the levels.
     """
     x, depth = checked(x, fs_hz), _quiet_depth(fs_hz)
     _refuse_deep(x.shape[-1], depth + 1)
@@ -95,8 +90,7 @@ def daubechies_gated(x: np.ndarray, fs_hz: float) -> np.ndarray:
     if noisy.size:  # the leads of a clean set stop here
         lam2 = np.square(THRESHOLD * unit * (opened * noise)[noisy]).astype(x.dtype)
         approximation, detail = pywt.dwt(approximation[noisy], WAVELET)
-        levels = [detail, *(d[noisy] for d in reversed(details))]
-        shrunk = [garrote(d, lam2) for d in levels]
+        shrunk = [garrote(d, lam2) for d in (detail, *(d[noisy] for d in reversed(details)))]
         y[noisy] = pywt.waverec([approximation, *shrunk], WAVELET)[:, : y.shape[-1]]
     return y.reshape(x.shape)
 
@@ -104,9 +98,8 @@ def daubechies_gated(x: np.ndarray, fs_hz: float) -> np.ndarray:
 def daubechies_universal(x: np.ndarray) -> np.ndarray:
     """Stage 2, the usual recipe: db6, soft threshold sigma sqrt(2 ln T) on all details of `x`.
 
-    sigma is that of the finest level of `x` itself. Eight levels, or as many as PyWavelets advises
-    for a shorter signal. Same shape and dtype as `x` (..., T).
-    Raises SignalError for what is not a signal.
+    sigma is that of the finest level of `x` itself. Eight levels, or as many as PyWavelets advises.
+    Same shape and dtype as `x` (..., T). Raises SignalError for what is not a signal.
     """
     x = checked(x)
     level = min(8, pywt.dwt_max_level(x.shape[-1], WAVELET))
@@ -121,11 +114,8 @@ def denoise(x: np.ndarray, fs_hz: float, method: str = "gated") -> np.ndarray:
 
     "gated": Morlet 0.5-100 Hz, then `daubechies_gated` (ours). "paper": Morlet 0.5-45 Hz, then
     `daubechies_universal` (our reading of the paper's one sentence). "butterworth": third order,
-    0.5-40 Hz, forward and backward, with the same mirrored ends. "none": a copy.
-    Flat leads pass unchanged.
-
-    Raises SignalError: unknown method, not a float array of 1 to 3 dimensions, NaN or infinity,
-    shorter than one period of the lowest scale (1.9 s), sampling rate outside RATES_HZ.
+    0.5-40 Hz, forward and backward, with the same mirrored ends. "none": a copy. Flat leads pass
+    unchanged. Raises SignalError for an unknown method and as `morlet_band` does.
     """
     if method not in METHODS:
         raise SignalError("unknown method", expected=", ".join(METHODS), found=method)

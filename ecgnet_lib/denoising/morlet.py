@@ -30,8 +30,7 @@ class Bank(NamedTuple):
     """Morlet scales of a band. `scale_s`, `hz` and `coi_s` have one entry per scale, high to low.
 
     `hz` is the Fourier frequency of a scale, `coi_s` its e-folding time (the cone of influence):
-    closer than that to an end of the recording, a coefficient is partly made of padding.
-    `dj` is the step between scales in octaves.
+    nearer to an end of the recording a coefficient is partly padding. `dj`: step in octaves.
     """
 
     scale_s: np.ndarray
@@ -41,13 +40,12 @@ class Bank(NamedTuple):
 
 
 def morlet_bank(low_hz: float = BAND_HZ[0], high_hz: float = BAND_HZ[1]) -> Bank:
-    """Scales whose sum passes `low_hz`..`high_hz`.
+    """Scales whose sum passes `low_hz`..`high_hz`, at least four per octave.
 
-    At least four scales per octave. Scale s stands for the Fourier period 1.033 s and forgets an
-    edge within sqrt(2) s (Torrence and Compo, table 1). The ends are soft, a Gaussian as wide as a
-    sixth of the frequency: of the amplitude, 0.6 passes at `low_hz` and 0.4 at `high_hz`.
-    A `high_hz` well above half the sampling rate means no upper cut.
-    Raises SignalError unless 0 < low_hz < high_hz.
+    Scale s stands for the Fourier period 1.033 s and forgets an edge within sqrt(2) s (Torrence and
+    Compo, table 1). The ends are soft, a Gaussian as wide as a sixth of the frequency: of the
+    amplitude, 0.6 passes at `low_hz` and 0.4 at `high_hz`. A `high_hz` well above half the sampling
+    rate means no upper cut. Raises SignalError unless 0 < low_hz < high_hz.
     """
     if not 0 < low_hz < high_hz < math.inf:
         found = f"{low_hz} to {high_hz} Hz"
@@ -111,10 +109,9 @@ def morlet_band(
     """Zero-phase band-pass of `x` (..., T), equal to `morlet_icwt` of `morlet_cwt`.
 
     DC is not in the band: the mean goes. Both ends are continued by their mirror image for one cone
-    of influence of the lowest scale. A mirror image has no jump and no lever. The usual point
-    reflection (the default of scipy.signal.filtfilt) turns about the last sample: where that
-    sample lies on a wave, the baseline next to it is bent.
-    Flat leads come back unchanged. Same shape and dtype as `x`.
+    of influence of the lowest scale. The usual point reflection (the default of
+    scipy.signal.filtfilt) turns about the last sample: where that sample lies on a wave, the
+    baseline next to it is bent. Flat leads come back unchanged. Same shape and dtype as `x`.
 
     Raises SignalError: empty band, not a float array of 1 to 3 dimensions, NaN or infinity, shorter
     than one period of the lowest scale, sampling rate outside RATES_HZ.
@@ -132,37 +129,29 @@ def checked(x: np.ndarray, fs_hz: float | None = None, bank: Bank | None = None)
     """`x` as an array that can be filtered, or a SignalError that says what to change."""
     x = np.asarray(x)
     if fs_hz is not None and not RATES_HZ[0] <= fs_hz <= RATES_HZ[1]:
-        raise SignalError(
-            "unsupported sampling rate",
-            expected=f"{RATES_HZ[0]:g} to {RATES_HZ[1]:g} Hz",
-            found=f"{fs_hz} Hz",
-            remedy="resample first, for example to 100 or 500 Hz",
-        )
+        what, expected = "unsupported sampling rate", f"{RATES_HZ[0]:g} to {RATES_HZ[1]:g} Hz"
+        remedy = "resample first, for example to 100 or 500 Hz"
+        raise SignalError(what, expected=expected, found=f"{fs_hz} Hz", remedy=remedy)
     if x.dtype not in (np.float32, np.float64):
-        raise SignalError(
-            "not a signal in millivolts",
-            expected="float32 or float64",
-            found=x.dtype,
-            remedy="divide the stored integers by the gain",
-        )
+        what, remedy = "not a signal in millivolts", "divide the stored integers by the gain"
+        raise SignalError(what, expected="float32 or float64", found=x.dtype, remedy=remedy)
     if not 1 <= x.ndim <= 3 or x.size == 0:
         raise SignalError("wrong shape", expected="(T,), (L, T) or (B, L, T)", found=x.shape)
     shortest = 2 if bank is None else math.ceil(fs_hz / bank.hz[-1])
     if x.shape[-1] < shortest:
-        raise SignalError(
-            "too short for the band",
-            expected=f"at least {shortest} samples (a period of the lowest scale) on the last axis",
-            found=f"shape {x.shape}",
-            remedy="put time on the last axis, take a longer recording, or raise low_hz",
-        )
+        expected = f"at least {shortest} samples (a period of the lowest scale) on the last axis"
+        remedy = "put time on the last axis, take a longer recording, or raise low_hz"
+        found = f"shape {x.shape}"
+        raise SignalError("too short for the band", expected=expected, found=found, remedy=remedy)
     # One NaN or infinity makes the sum NaN or infinite; looking at every sample costs far more.
     if not math.isfinite(float(x.sum(dtype=np.float64))) and not np.isfinite(x).all():
-        raise SignalError(
-            "the signal has gaps",
-            expected="finite numbers",
-            found=f"{int((~np.isfinite(x)).sum())} samples that are NaN or infinite",
-            remedy="cut or fill the gaps first",
-        )
+        found = f"{(~np.isfinite(x)).sum()} samples that are NaN or infinite"
+        told = {
+            "expected": "finite numbers",
+            "found": found,
+            "remedy": "cut or fill the gaps first",
+        }
+        raise SignalError("the signal has gaps", **told)
     return x
 
 

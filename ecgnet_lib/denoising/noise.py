@@ -4,10 +4,9 @@ Noise: the MIT-BIH Noise Stress Test Database (Moody et al. 1984), recorded on a
 volunteers with electrodes placed so that the ECG is not visible: baseline wander, electrode motion
 and muscle. Two channels: one to tune on, the other to test on.
 
-Truth: no real ECG is free of noise. `reference` takes a real recording through a zero-phase
-0.67-40 Hz filter and calls that the truth: what noise is left in it counts as signal, and a filter
-with that very band would look perfect. `simulate` gives a truth without either flaw, but of
-a virtual patient. Test on both.
+Truth: no real ECG is free of noise. `reference_ecg` filters a real one to 0.67-40 Hz: what noise is
+left counts as signal, and a filter with that very band would look perfect. `simulate` gives a truth
+without either flaw, but of a virtual patient. Test on both.
 
 An ECG is AC-coupled, its offset means nothing: all measures are taken of signals less their mean.
 """
@@ -33,10 +32,7 @@ _FILES = dict(zip(NOISE_KINDS, ("bw", "em", "ma"), strict=True))
 
 
 def choose_noise(fs_hz: float) -> tuple[dict[str, np.ndarray], str]:
-    """Tracks of noise by kind, and their description in words.
-
-    NSTDB if it is at hand, else `simulated_noise`.
-    """
+    """Tracks of noise by kind, and their description: NSTDB if at hand, else simulated."""
     try:
         tracks = nstdb(fs_hz, channel=2)
     except SourceError:
@@ -63,13 +59,9 @@ def nstdb(fs_hz: float, channel: int) -> dict[str, np.ndarray]:
                 rate, gain = float(file["fs"]), float(file["gain_adu_per_mV"])
                 tracks = {kind: file[name][:, channel - 1] / gain for kind, name in _FILES.items()}
         except (OSError, ValueError, LookupError, EOFError, BadZipFile, zlib.error) as error:
-            raise SourceError(
-                "the noise excerpt cannot be read",
-                file=EXCERPT,
-                expected="arrays fs, gain_adu_per_mV, bw, em, ma",
-                found=repr(error),
-                remedy="copy it again",
-            ) from error
+            expected = "arrays fs, gain_adu_per_mV, bw, em, ma"
+            about = {"expected": expected, "found": repr(error), "remedy": "copy it again"}
+            raise SourceError("the noise excerpt cannot be read", file=EXCERPT, **about) from error
     else:
         records = {kind: read(locate("nstdb") / name) for kind, name in _FILES.items()}
         rate = records["muscle"].fs_hz
@@ -106,9 +98,8 @@ def draw_noise(
 def add_noise(clean: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
     """`clean` (..., T) plus `noise`, scaled lead by lead to the signal-to-noise ratio: float32.
 
-    A flat lead has no signal to compare with and stays flat. As the noise of a lead is scaled to
-    that lead, Einthoven's relation between limb leads holds for the signal, not for the noise.
-    Raises SignalError for shapes that differ.
+    A flat lead stays flat. Einthoven's relation between limb leads holds for the signal, not for
+    the noise. Raises SignalError for shapes that differ.
     """
     if np.shape(clean) != np.shape(noise):
         raise SignalError("noise of another shape", expected=np.shape(clean), found=np.shape(noise))
@@ -120,10 +111,9 @@ def reference_ecg(signal: np.ndarray, fs_hz: float, to_hz: float) -> np.ndarray:
     """The truth for a test: real (..., T) in REFERENCE_HZ, at `to_hz`, a second less per end.
 
     Butterworth of third order, forward and backward. The band is what AHA (2007) tolerates for a
-    zero-phase filter at the low end, and holds no more than a 100 Hz signal can at the high end.
-    The ends are cut off because a filter's treatment of ends is part of what is tested: with them,
-    a method that continues the signal the way this function does would be ahead.
-    Raises SignalError for less than 4 s.
+    zero-phase filter at the low end, and what a 100 Hz signal can hold at the high end. The ends
+    are cut off because a method that continues them as this function does would be ahead. Raises
+    SignalError for less than 4 s.
     """
     from scipy.signal import butter, sosfiltfilt
 
@@ -158,8 +148,7 @@ def wave_errors(clean: np.ndarray, estimate: np.ndarray, fs_hz: float) -> tuple[
     mean of 100-140 ms after the middle of the QRS less that of 120-90 ms before it, mean absolute
     error over beats. NaN without a whole beat.
     """
-    qrs = np.full(clean.shape[:-1], np.nan)
-    st = np.full(clean.shape[:-1], np.nan)
+    qrs, st = np.full((2, *clean.shape[:-1]), np.nan)
     before, after = round(0.12 * fs_hz), round(0.14 * fs_hz)
     middle = slice(before - round(0.07 * fs_hz), before + round(0.07 * fs_hz) + 1)
     level, base = slice(before + round(0.10 * fs_hz), None), slice(0, round(0.03 * fs_hz) + 1)

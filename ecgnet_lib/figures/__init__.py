@@ -1,8 +1,10 @@
 """The figures of the pages: ECG paper, statistics, networks (all pages).
 
 ECGs on calibrated paper are in `ecg`, scores and their intervals in `scores`, the inside of the
-network in `network`, wavelets, graphs and learning curves in `method`. Importing this room sets the
-style of the book for every matplotlib figure; `show` puts one on a page and closes it.
+network in `network`, wavelets, graphs and learning curves in `method`. Each function returns a
+Figure whose label is its alternative text, written from the numbers that it draws; a shape that
+does not fit raises SignalError. `show` puts one on a page and closes it. Importing this room sets
+the style of the book for every matplotlib figure.
 """
 
 import lazy_loader as lazy

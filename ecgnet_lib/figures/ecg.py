@@ -1,8 +1,5 @@
 """Figures of ECGs: the 12-lead printout, a few leads as a strip, heat on leads; on ECG paper.
 
-Each function returns a matplotlib Figure whose label, `fig.get_label()`, is its alternative text,
-written from the numbers that it draws. `show(fig)` puts figure and text on a page.
-
 ECG paper follows Kligfield et al. (2007): 25 mm/s and 10 mm/mV, so 1 s is as wide as 2.5 mV is
 high; small squares of 1 mm are 0.04 s by 0.1 mV, large squares of 5 mm are 0.2 s by 0.5 mV.
 """
@@ -66,8 +63,7 @@ def extremes(signal: np.ndarray, leads: Sequence[str]) -> str:
 def stack(rows: np.ndarray, room_mv: float, least_mv: float) -> tuple[np.ndarray, float, float]:
     """Place rows (R, pieces, n) mV below each other: baselines, bottom and top of the paper.
 
-    Only pieces above each other can collide. Baselines fall on large squares; a wild row is cut
-    at 3 mV rather than pushing the others away.
+    Baselines fall on large squares; a wild row is cut at 3 mV and does not push the others away.
     """
     rows = np.where(np.isfinite(rows), rows, 0.0)
     high, low = rows.max(axis=2).clip(0.5, 3.0), rows.min(axis=2).clip(-3.0, -0.3)
@@ -99,7 +95,6 @@ def paper(
         axis.set_major_locator(MultipleLocator(major))
     ax.grid(which="minor", color=MINOR, linewidth=0.35)
     ax.grid(which="major", color=MAJOR, linewidth=0.6)
-    ax.set_axisbelow(True)
     ax.tick_params(which="both", length=0, labelleft=False, pad=2)
     ax.spines[:].set(visible=True, color=MAJOR)
     ax.set_xlabel("time (s); paper: 25 mm/s, 10 mm/mV", labelpad=2)
@@ -156,8 +151,7 @@ def ecg_paper(
 ) -> Figure:
     """Draw a 12-lead ECG as it is printed: four columns of three leads, and a rhythm strip of II.
 
-    signal: (12, T) mV, of which at most 10 s are drawn. marks: shaded on the rhythm strip. Raises
-    SignalError for another shape.
+    signal: (12, T) mV, of which at most 10 s are drawn. marks: shaded on the rhythm strip.
     """
     signal = checked(signal, LEADS)
     seconds = min(10.0, signal.shape[1] / fs_hz)
@@ -212,9 +206,8 @@ def ecg_strip(
     """Draw one lead (T,) or a few (L, T) in mV below each other on ECG paper.
 
     overlay: further signals (L, T) by name, drawn over the first, which is then called `name`.
-    marks: shaded on every lead. heat: (L, P) in [0, 1], P equal steps over the strip, drawn as a
-    band below each trace. Raises SignalError when a shape does not fit or the strip is longer than
-    30 s.
+    marks: shaded on every lead. heat: (L, P) in [0, 1], P equal steps over the strip, a band below
+    each trace. Raises SignalError when a shape does not fit or the strip is longer than 30 s.
     """
     layers = {name: checked(signal, leads)}
     layers |= {key: checked(value, leads, key) for key, value in (overlay or {}).items()}
@@ -235,10 +228,9 @@ def ecg_strip(
         if marks:
             shade(ax, marks, (base[row] - 0.4, top_of(every[row], base[row])))
     legend(ax)
+    over = f" Drawn over it: {', '.join(overlay)}." if overlay else ""
     alt = f"ECG strip of {', '.join(leads)}, {seconds:g} s at {fs_hz:g} Hz. "
-    alt += extremes(layers[name], leads)
-    alt += f" Drawn over it: {', '.join(overlay)}." if overlay else ""
-    alt += first_marks(marks)
+    alt += extremes(layers[name], leads) + over + first_marks(marks)
     if heat is not None:
         heat = checked(heat, leads, "heat")
         edges = np.linspace(0, seconds, heat.shape[1] + 1)
@@ -275,8 +267,7 @@ def ecg_heat(
 
     signal: (12, T) mV, up to about 3 s; heat: (12, P), P equal steps of the strip. A map without
     negative values is stretched from its lowest (white) to its highest value (orange); a signed
-    one is divided by its largest absolute value: orange is for the class, blue against. Raises
-    SignalError when a shape does not fit.
+    one is divided by its largest absolute value: orange is for the class, blue against.
     """
     signal, heat = checked(signal, LEADS), checked(heat, LEADS, "heat")
     signed = heat.min() < 0
@@ -305,9 +296,7 @@ def ecg_heat(
     lead, step = np.unravel_index(heat.argmax(), heat.shape)
     marked = np.sort(heat.clip(0), axis=None)[::-1]
     tenth = marked[: max(1, round(len(marked) / 10))].sum() / max(marked.sum(), 1e-12)
-    alt = (
-        f"{heat_name} on {seconds:g} s of the 12 leads. It is highest in {LEADS[lead]} at "
-        f"{(step + 0.5) * seconds / heat.shape[1]:.2f} s; its highest tenth holds {tenth:.0%} of "
-        "what it marks."
-    )
+    at_s = (step + 0.5) * seconds / heat.shape[1]
+    alt = f"{heat_name} on {seconds:g} s of the 12 leads. It is highest in {LEADS[lead]} at "
+    alt += f"{at_s:.2f} s; its highest tenth holds {tenth:.0%} of what it marks."
     return described(fig, title, alt)

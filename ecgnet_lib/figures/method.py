@@ -1,7 +1,4 @@
-"""Figures of the method: spectra, scalograms, lead graphs, attention maps, training curves.
-
-Each function returns a Figure whose label is its alternative text.
-"""
+"""Figures of the method, with alternative text: spectra, graphs, attention, training curves."""
 
 from __future__ import annotations
 
@@ -17,16 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ecgnet_lib.datasets.records import LEADS
 from ecgnet_lib.errors import SignalError
-from ecgnet_lib.figures.style import (
-    BLUE,
-    GREY,
-    HEAT,
-    INK,
-    VERMILION,
-    described,
-    subplots,
-    titled,
-)
+from ecgnet_lib.figures.style import BLUE, GREY, HEAT, INK, VERMILION, described, subplots, titled
 
 # Direction from which each limb lead views the heart, degrees clockwise from the patient's left;
 # aVR is drawn as -aVR, its opposite, which closes the gap between I and II (Cabrera's order).
@@ -128,8 +116,7 @@ def lead_graph(weights: np.ndarray, *, title: str = "") -> Figure:
 
     weights: (12, 12) attention, row = target, column = source; the ARROWS strongest run from source
     to target. A graph of zeros and ones is drawn whole, as plain lines. Limb leads stand where they
-    view the heart from, in Cabrera's order (aVR as -aVR), chest leads where their electrodes are.
-    Raises SignalError for another shape.
+    view the heart from (CABRERA_DEG), chest leads where their electrodes are (CHEST).
     """
     if np.shape(weights) != (12, 12):
         raise SignalError("not a graph of leads", expected=(12, 12), found=np.shape(weights))
@@ -140,9 +127,7 @@ def lead_graph(weights: np.ndarray, *, title: str = "") -> Figure:
     ax.set_title(title)
     ax.axis("off")
     torso(ax)
-    others = np.where(np.eye(12), 0.0, weights)
-    if boolean:
-        others = np.triu(others)
+    others = np.where(np.eye(12), 0.0, np.triu(weights) if boolean else weights)
     order = [k for k in np.argsort(others, axis=None)[::-1] if others.flat[k] > 0]
     order = order if boolean else order[:ARROWS]
     norm, colours = mpl.colors.Normalize(0, max(others.max(), 1e-9)), mpl.colormaps[HEAT + "_r"]
@@ -184,10 +169,9 @@ def token_attention(weights: np.ndarray, window_s: float, *, title: str = "") ->
 
 
 def training_curves(history: pd.DataFrame, kept: int, *, title: str = "") -> Figure:
-    """Draw the losses and the validation AUC of `training.fit` over epochs.
+    """Draw the losses and the validation AUC of `training.fit` over epochs, `kept` the marked one.
 
-    history: one row an epoch, of which the columns epoch, loss, val_loss and val_auc are drawn.
-    kept: the epoch that was kept, marked.
+    history: columns epoch, loss, val_loss and val_auc, one row an epoch.
     """
     fig, axes = subplots(2.7, 1, 2)
     panels = {"loss (nats)": ["loss", "val_loss"], "validation score (0 to 1)": ["val_auc"]}
@@ -201,9 +185,7 @@ def training_curves(history: pd.DataFrame, kept: int, *, title: str = "") -> Fig
         ax.grid(axis="y")
         ax.legend()
     first, last = history.iloc[0], history.iloc[-1]
-    alt = (
-        f"training over {len(history)} epochs. loss from {first.loss:.3f} to {last.loss:.3f}; val "
-        f"loss from {first.val_loss:.3f} to {last.val_loss:.3f}; val auc at best "
-        f"{history.val_auc.max():.3f}."
-    )
+    alt = f"training over {len(history)} epochs. loss from {first.loss:.3f} to {last.loss:.3f}; "
+    alt += f"val loss from {first.val_loss:.3f} to {last.val_loss:.3f}; "
+    alt += f"val auc at best {history.val_auc.max():.3f}."
     return titled(fig, title, alt)

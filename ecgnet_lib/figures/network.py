@@ -1,7 +1,4 @@
-"""Figures of a recording inside the network: its stages, gates, patches and token attention.
-
-Each function returns a Figure whose label is its alternative text.
-"""
+"""Figures of a recording inside the network, with alternative text: stages, gates, tokens."""
 
 from __future__ import annotations
 
@@ -15,14 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Arc, ConnectionPatch, Rectangle
 
 from ecgnet_lib.errors import SignalError
-from ecgnet_lib.figures.ecg import (
-    PAPER,
-    calibrate,
-    checked,
-    draw_trace,
-    label_lead,
-    paper,
-)
+from ecgnet_lib.figures.ecg import PAPER, calibrate, checked, draw_trace, label_lead, paper
 from ecgnet_lib.figures.style import (
     BLUE,
     GREY,
@@ -56,10 +46,7 @@ class Stage:
 
 
 def journey(stages: Sequence[Stage], *, title: str = "") -> Figure:
-    """Draw the stages below each other, time from left to right, joined by arrows.
-
-    Raises SignalError for values that fit neither of the three ways to draw.
-    """
+    """Draw the stages below each other, time from left to right, joined by arrows."""
     heights = [1.35 if stage.rows == "traces" else 0.8 for stage in stages]
     tall = sum(heights) + 0.24 * len(stages) + (0.4 if title else 0.1)
     fig = Figure(figsize=(WIDTH_IN, tall))
@@ -133,8 +120,7 @@ def gates(
 ) -> Figure:
     """Draw CBAM's product: features (C, P), both gates (C,) and (P,), what passes (C, P).
 
-    Features are sorted by their gate, the most open on top. Raises SignalError when the shapes do
-    not fit.
+    Features are sorted by their gate, the most open on top.
     """
     features, channel, temporal, gated = map(np.asarray, (features, channel, temporal, gated))
     shape = (len(channel), len(temporal))
@@ -158,11 +144,9 @@ def gates(
     axes["which"].set_xlabel("which", labelpad=19)
     axes["when"].set(xlabel="time (s)", yticks=[], ylabel="when")
     fig.colorbar(shown, axes["bar"], orientation="horizontal", ticks=[0, 1], label="gate (0 to 1)")
-    alt = (
-        f"{len(channel)} features over {window_s:g} s, before and after two gates. The gate of a "
-        f"feature runs from {channel.min():.2f} to {channel.max():.2f}, that of a moment from "
-        f"{temporal.min():.2f} to {temporal.max():.2f}."
-    )
+    alt = f"{len(channel)} features over {window_s:g} s, before and after two gates. The gate of a "
+    alt += f"feature runs from {channel.min():.2f} to {channel.max():.2f}, that of a moment from "
+    alt += f"{temporal.min():.2f} to {temporal.max():.2f}."
     return titled(fig, title, alt)
 
 
@@ -201,18 +185,12 @@ def patches(
 
 
 def token_attention_arcs(
-    signal: np.ndarray,
-    fs_hz: float,
-    attention: np.ndarray,
-    token: int,
-    *,
-    title: str = "",
+    signal: np.ndarray, fs_hz: float, attention: np.ndarray, token: int, *, title: str = ""
 ) -> Figure:
     """Draw on lead II (T,) in mV to which moments one token attends: an arc to each of the ARCS
     with the largest weights, the thicker the larger the weight.
 
-    attention: (P, P), row = query, P equal steps over the crop; token: the query. Raises
-    SignalError when the attention has no such row.
+    attention: (P, P), row = query, P equal steps over the crop; token: the query.
     """
     signal, attention = checked(signal, ["II"]), np.asarray(attention, dtype=float)
     if attention.ndim != 2 or not 0 <= token < len(attention):

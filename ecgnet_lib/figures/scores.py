@@ -1,8 +1,4 @@
-"""Figures of data sets and of scores: counts, intervals, curves, calibration, risk, explanations.
-
-Each function returns a Figure whose label is its alternative text. What has a value and an interval
-is drawn by `whiskers`.
-"""
+"""Figures of data sets and scores; `whiskers` draws what has a value and an interval."""
 
 from __future__ import annotations
 
@@ -65,10 +61,9 @@ COVER_PROTOCOLS = {
 
 
 def class_counts(table: pd.DataFrame, *, title: str = "") -> Figure:
-    """Draw recordings per class and source.
+    """Draw recordings per class and source; one with several classes counts in each.
 
-    table: one row a recording, with booleans named like CLASSES and a column `source`. A
-    recording with several classes counts in each.
+    table: one row a recording, with booleans named like CLASSES and a column `source`.
     """
     counts = table.groupby("source")[list(CLASSES)].sum().astype(int)
     counts = counts.loc[counts.sum(axis=1).sort_values(ascending=False).index]
@@ -82,10 +77,8 @@ def class_counts(table: pd.DataFrame, *, title: str = "") -> Figure:
     ax.margins(x=0.1)
     ax.legend(title=None, loc="lower right")
     ax.tick_params(axis="y", length=0)
-    alt = "; ".join(
-        f"{source}: {', '.join(f'{name} {n:,}' for name, n in row.items())}"
-        for source, row in counts.iterrows()
-    )
+    counted = {s: ", ".join(f"{k} {n:,}" for k, n in row.items()) for s, row in counts.iterrows()}
+    alt = "; ".join(f"{source}: {numbers}" for source, numbers in counted.items())
     return titled(fig, title, f"bars of recordings per class. {alt}.")
 
 
@@ -283,10 +276,7 @@ def cover(table: pd.DataFrame, **more) -> Figure:
 
 
 def confusion_matrix(counts: np.ndarray, names: Sequence[str], *, title: str = "") -> Figure:
-    """Draw a confusion matrix (K, K) of counts, row = truth, column = prediction.
-
-    Colour is the share of the row, so that rare classes show.
-    """
+    """Draw a confusion matrix (K, K) of counts, row = truth; colour is the share of the row."""
     counts = pd.DataFrame(counts, names, names)
     share = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
     cells = counts.map("{:,}".format) + "\n" + share.map("{:.0%}".format)
@@ -304,8 +294,7 @@ def confusion_matrix(counts: np.ndarray, names: Sequence[str], *, title: str = "
 def ranking_curves(truth: pd.DataFrame, scores: pd.DataFrame, *, title: str = "") -> Figure:
     """Draw ROC and precision-recall curves, one line a column of `truth` (N, K) and `scores`.
 
-    Columns without both a positive and a negative are left out; recordings whose truth is missing
-    do not count.
+    Columns without both a positive and a negative are left out, and rows of unknown truth.
     """
     from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay
 
@@ -335,8 +324,7 @@ def reliability(
 ) -> Figure:
     """Draw observed against predicted probability in equal bins, with 95 % Wilson intervals.
 
-    truth, probability: (N,). Below, how many recordings fall into each bin. Raises SignalError
-    unless every probability lies in [0, 1].
+    truth, probability: (N,); SignalError for a probability outside [0, 1].
     """
     y, p = np.asarray(truth, dtype=float), np.asarray(probability, dtype=float)
     if not ((p >= 0) & (p <= 1)).all():
@@ -355,12 +343,11 @@ def reliability(
     ax.legend()
     below.bar(n.index / bins, n, width=1 / bins, align="edge", color=BLUE, edgecolor="white")
     below.set(xlabel="predicted probability (0 to 1)", ylabel="recordings\n(count)")
-    alt = (
-        f"reliability of {len(p):,} probabilities in {bins} bins; the expected calibration error "
-        f"is {ece(y, p, bins):.3f}. Predictions average {p.mean():.2f}, the observed share is "
-        f"{y.mean():.2f}."
+    what = (
+        f"reliability of {len(p):,} probabilities in {bins} bins; the expected calibration error is"
     )
-    return titled(fig, title, alt)
+    means = f"Predictions average {p.mean():.2f}, the observed share is {y.mean():.2f}."
+    return titled(fig, title, f"{what} {ece(y, p, bins):.3f}. {means}")
 
 
 def calibration_errors(table: pd.DataFrame, *, title: str = "") -> Figure:
@@ -411,10 +398,9 @@ def net_benefit(curves: Mapping[str, pd.DataFrame], *, title: str = "") -> Figur
 
 
 def selective_f1(answered: np.ndarray, f1: np.ndarray, target: float, *, title: str = "") -> Figure:
-    """Draw F1 against the share answered, with a 95 % band.
+    """Draw F1 against the share answered, with a 95 % band, and a line at `target`.
 
-    answered, f1: (R, K) as `evaluation.abstention` returns them; row 0 is the point, the others are
-    the resamples. target: a line, and where the curve last reaches it.
+    answered, f1: (R, K) of `evaluation.abstention`; row 0 is the point, the others the resamples.
     """
     grid = np.linspace(0.05, 1, 96)
     curves = np.stack([np.interp(grid, a, v) for a, v in zip(answered, f1, strict=True)])
@@ -481,8 +467,7 @@ def cascade_curves(
     ax.grid(axis="y")
     ax.legend(loc="lower left")
     last = "; ".join(f"{name} {found[parts[-1]]['value']:.2f}" for name, found in curves.items())
-    alt = (
-        "rank correlation between the maps of the trained network and of one whose parts are drawn "
-        f"anew from the head down. With no trained part left: {last}."
+    what = (
+        "rank correlation between the maps of the trained network and of one whose parts are drawn"
     )
-    return titled(fig, title, alt)
+    return titled(fig, title, f"{what} anew from the head down. With no trained part left: {last}.")

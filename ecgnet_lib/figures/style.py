@@ -26,23 +26,14 @@ INK, GREY = "#1a1a1a", "#707070"
 
 STYLE = {
     "axes.prop_cycle": mpl.cycler(color=PALETTE),
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
+    **{"axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False},
     "axes.edgecolor": "#808080",
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "axes.labelsize": 9,
-    "figure.titlesize": 10,
-    "figure.titleweight": "bold",
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "legend.fontsize": 8.5,
-    "legend.frameon": False,
+    **{"axes.titlesize": 10, "axes.titlelocation": "left", "axes.titleweight": "bold"},
+    **{"figure.titlesize": 10, "figure.titleweight": "bold"},
+    **{"font.size": 9, "axes.labelsize": 9, "xtick.labelsize": 8.5, "ytick.labelsize": 8.5},
+    **{"legend.fontsize": 8.5, "legend.frameon": False},
     "grid.color": "#e3e3e3",
     "lines.linewidth": 1.4,
-    "font.size": 9,
 }
 
 
@@ -86,9 +77,8 @@ class Picture:
 
 
 def show(fig: Figure, alt: str | None = None) -> None:
-    """Put a figure on the page with its alternative text, `alt` or else the figure's own label.
+    """Put a figure on the page with its alternative text, `alt` or else its label, and close it.
 
-    The figure is closed, so that the notebook does not show it a second time.
     Raises PageError for a figure without alternative text.
     """
     import matplotlib.pyplot as plt

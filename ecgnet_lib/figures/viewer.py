@@ -14,6 +14,10 @@ from ecgnet_lib.errors import SignalError
 
 SCRIPT = "viewer.js"  # drawn by a script of our own: nothing is loaded, no library is shipped
 BUTTON = '<button type="button" data-part="{}" aria-label="{}">{}</button>'
+BUTTONS = (
+    *(("left", "earlier", "&larr;"), ("right", "later", "&rarr;")),
+    *(("in", "larger", "+"), ("out", "smaller", "&minus;")),
+)
 
 
 class Viewer:
@@ -26,11 +30,9 @@ class Viewer:
     def __init__(self, raw: np.ndarray, clean: np.ndarray, fs_hz: float, title: str) -> None:
         both = np.stack([raw, clean]) if raw.shape == clean.shape else np.empty(0)
         if both.shape[1:2] != (len(LEADS),) or not np.abs(both).max() < 32:  # NaN is not
-            raise SignalError(
-                "the viewer cannot show this",
-                expected=f"two signals ({len(LEADS)}, T) below 32 mV",
-                found=f"{raw.shape} and {clean.shape}",
-            )
+            expected = f"two signals ({len(LEADS)}, T) below 32 mV"
+            found = f"{raw.shape} and {clean.shape}"
+            raise SignalError("the viewer cannot show this", expected=expected, found=found)
         self.microvolts = np.round(both * 1000).astype("<i2")
         self.fs_hz, self.title = fs_hz, title
 
@@ -47,15 +49,7 @@ class Viewer:
         script = Path(__file__).with_name(SCRIPT).read_text("utf-8")
         code = script[script.index("(box, data)") :].rstrip()
         options = "".join(f'<option value="{k}">{name}</option>' for k, name in enumerate(LEADS))
-        buttons = "".join(
-            BUTTON.format(*button)
-            for button in (
-                ("left", "earlier", "&larr;"),
-                ("right", "later", "&rarr;"),
-                ("in", "larger", "+"),
-                ("out", "smaller", "&minus;"),
-            )
-        )
+        buttons = "".join(BUTTON.format(*button) for button in BUTTONS)
         alt = html.escape(
             f"{self!r}. Arrow keys move, plus and minus zoom, C places "
             "calipers, Shift with arrow keys stretches them, Escape takes them away."

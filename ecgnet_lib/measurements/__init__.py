@@ -9,8 +9,5 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     ["callipers", "features", "ludb_marks", "r_peaks"],
-    {
-        "callipers": ["CRITERIA", "measure_beat"],
-        "r_peaks": ["find_r_peaks"],
-    },
+    {"callipers": ["CRITERIA", "measure_beat"], "r_peaks": ["find_r_peaks"]},
 )

@@ -52,8 +52,7 @@ def measure_beat(signal: np.ndarray, fs_hz: float, qrs_on_s: np.ndarray) -> Simp
     starts = np.round(qrs_on_s * fs_hz).astype(int)
     rr = np.diff(qrs_on_s)
     whole = [s for s in starts if s >= before and s + after <= signal.shape[1]]
-    beats = np.stack([signal[:, s - before : s + after] for s in whole])
-    beat = np.median(beats, axis=0)
+    beat = np.median(np.stack([signal[:, s - before : s + after] for s in whole]), axis=0)
     on, off = qrs_edges(beat, fs_hz, before)
     off = max(off, on + 4)
     qrs = beat[:, on : off + 1]
@@ -70,11 +69,7 @@ def measure_beat(signal: np.ndarray, fs_hz: float, qrs_on_s: np.ndarray) -> Simp
         widest=max(widths),
         qrs=(off - on) / fs_hz * 1000,
     )
-    by_lead = {
-        name: dict(zip(LEADS, np.zeros(12), strict=True))
-        for name in ("q", "r", "r_ms", "s", "late")
-    }
-    vars(m).update(by_lead)
+    m.q, m.r, m.r_ms, m.s, m.late = ({} for _ in range(5))  # by lead
     for lead, x in zip(LEADS, qrs, strict=True):
         top = int(x.argmax())
         m.r[lead] = max(float(x[top]), 0)
@@ -89,26 +84,23 @@ def measure_beat(signal: np.ndarray, fs_hz: float, qrs_on_s: np.ndarray) -> Simp
     room = on + round(min(0.62 * np.sqrt(np.median(rr)), np.median(rr) - 0.08) * fs_hz)
     wave = beat[:, off + round(0.02 * fs_hz) : room]
     if wave.shape[1] < round(0.06 * fs_hz):
-        raise SignalError(
-            "no room is left for a T wave",
-            expected="60 ms or more between the end of QRS and the next beat",
-            found=f"{1000 * wave.shape[1] / fs_hz:.0f} ms",
-            remedy="give the true onsets of QRS: some of these stand too close together",
-        )
+        expected = "60 ms or more between the end of QRS and the next beat"
+        found = f"{1000 * wave.shape[1] / fs_hz:.0f} ms"
+        remedy = "give the true onsets of QRS: some of these stand too close together"
+        what = "no room is left for a T wave"
+        raise SignalError(what, expected=expected, found=found, remedy=remedy)
     m.st = dict(zip(LEADS, beat[:, off + round(0.06 * fs_hz)], strict=True))
     m.t = dict(zip(LEADS, wave[range(12), np.abs(wave).argmax(1)], strict=True))
     # The end of T by the tangent, on the direction in which T is largest.
-    direction = np.linalg.svd(wave, full_matrices=False)[0][:, 0]
-    trace = direction @ wave
+    trace = np.linalg.svd(wave, full_matrices=False)[0][:, 0] @ wave
     trace *= np.sign(trace[np.abs(trace).argmax()])
     top = int(trace.argmax())
     slope = np.gradient(trace)
     steep = top + int(slope[top:].argmin())
     end = off + round(0.02 * fs_hz) + steep - trace[steep] / min(slope[steep], -1e-9)
     m.qtc = (end - on) / fs_hz * 1000 / np.cbrt(np.median(rr))
-    p = np.sqrt((beat[:, : on - round(0.02 * fs_hz)] ** 2).sum(0))
-    p = p[max(0, on - round(0.38 * fs_hz)) :]
     offset = max(0, on - round(0.38 * fs_hz))
+    p = np.sqrt((beat[:, offset : on - round(0.02 * fs_hz)] ** 2).sum(0))
     start = _run(p > 0.15 * p.max(), int(p.argmax()), -1, round(0.01 * fs_hz)) + offset
     m.pr = (on - start) / fs_hz * 1000
     still = []

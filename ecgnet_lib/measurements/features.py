@@ -27,18 +27,15 @@ BY_LEAD = ("q", "r", "s", "r_ms", "late", "st", "t")
 def features_of(signals: np.ndarray, fs_hz: float = 100) -> pd.DataFrame:
     """Describe recordings (N, 12, T) in mV, denoised, by one row each of some 200 numbers.
 
-    NaN stands for what cannot be measured, such as the axis of a recording without beats. Columns:
-    rhythm (`rhythm`), beats (`shape`), intervals in ms and degrees, voltages in mV by lead, one
-    column of 0 or 1 for each of CRITERIA, and log10 power in mV^2 by band and lead. Raises
-    SignalError for another shape, NaN or infinity.
+    NaN stands for what cannot be measured. Columns: rhythm (`rhythm`), beats (`shape`), intervals
+    in ms and degrees, voltages in mV by lead, 0 or 1 for each of CRITERIA, and log10 power in mV^2
+    by band and lead. Raises SignalError for another shape, NaN or infinity.
     """
     if signals.ndim != 3 or signals.shape[1] != len(LEADS) or not np.isfinite(signals).all():
-        raise SignalError(
-            "features need whole recordings",
-            expected=f"(N, {len(LEADS)}, T), finite",
-            found=f"{signals.shape}, {np.count_nonzero(~np.isfinite(signals))} not finite",
-            remedy="bring the leads into standard order, repair or drop what is not finite",
-        )
+        what, expected = "features need whole recordings", f"(N, {len(LEADS)}, T), finite"
+        found = f"{signals.shape}, {np.count_nonzero(~np.isfinite(signals))} not finite"
+        remedy = "bring the leads into standard order, repair or drop what is not finite"
+        raise SignalError(what, expected=expected, found=found, remedy=remedy)
     rows = []
     for signal in tqdm(signals, desc="features", unit="recording", disable=len(signals) < 64):
         at = find_r_peaks(signal, fs_hz)
@@ -68,9 +65,8 @@ def shape(signal: np.ndarray, fs_hz: float, at: np.ndarray) -> dict[str, float]:
     """Describe how alike the beats at samples (K,) of one recording (12, T) are.
 
     `alike`, `least_alike`: mean and smallest correlation of a beat with the median beat. In the
-    190 ms before QRS, of atrial activity only: `p_at` when the median beat strays farthest, in s
-    before the steepest QRS, `p` how far in mV by lead, `between` the power in mV^2 by lead of what
-    it leaves over.
+    190 ms before QRS: `p_at` when the median beat strays farthest, in s before the steepest QRS,
+    `p` how far in mV by lead, `between` the power in mV^2 by lead of what it leaves over.
     """
     before, after = round(BEFORE_S * fs_hz), round(AFTER_S * fs_hz)
     whole = at[(at >= before) & (at + after <= signal.shape[1])]
@@ -95,9 +91,8 @@ def calliper(signal: np.ndarray, fs_hz: float, at: np.ndarray) -> dict[str, floa
     """Measure the median beat of one recording (12, T): intervals, voltages, criteria met."""
     names = [*INTERVALS, *(f"{name} {lead}" for name in BY_LEAD for lead in LEADS), *CRITERIA]
     try:
-        m = measure_beat(
-            signal - np.median(signal, axis=1, keepdims=True), fs_hz, at / fs_hz - QRS_ON_S
-        )
+        level = np.median(signal, axis=1, keepdims=True)
+        m = measure_beat(signal - level, fs_hz, at / fs_hz - QRS_ON_S)
     except (SignalError, ValueError):  # too few whole beats, or no room for a P or T wave
         return dict.fromkeys(names, np.nan)
     values = [*(getattr(m, name) for name in INTERVALS)]

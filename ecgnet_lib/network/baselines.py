@@ -32,8 +32,7 @@ class Baseline(nn.Module):
     def forward(self, x: Tensor, present: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return logits (B,) of abnormal and (B, 5) of the diseases; missing leads are zeros.
 
-        x: (B, 12, T) mV at `config.fs_hz`. present: (B, 12) bool. Raises SignalError for a shape
-        that does not fit.
+        x: (B, 12, T) mV at `config.fs_hz`. present: (B, 12) bool. SignalError for another shape.
         """
         check_signal(x, SHORTEST)
         x = x / self.config.scale_mv
@@ -75,12 +74,9 @@ def concat_head(channels: int, outputs: int) -> list[nn.Module]:
     Source: `create_head1d` with lin_ftrs_head [128] and ps_head 0.5 of helme/ecg_ptbxl_benchmarking
     (half the dropout before the hidden layer).
     """
-    return [
-        ConcatPool(),
-        *(nn.BatchNorm1d(2 * channels), nn.Dropout(0.25), nn.Linear(2 * channels, 128)),
-        nn.ReLU(inplace=True),
-        *(nn.BatchNorm1d(128), nn.Dropout(0.5), nn.Linear(128, outputs)),
-    ]
+    hidden = [nn.BatchNorm1d(2 * channels), nn.Dropout(0.25), nn.Linear(2 * channels, 128)]
+    last = [nn.BatchNorm1d(128), nn.Dropout(0.5), nn.Linear(128, outputs)]
+    return [ConcatPool(), *hidden, nn.ReLU(inplace=True), *last]
 
 
 def start_as_published(module: nn.Module) -> None:

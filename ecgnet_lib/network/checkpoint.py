@@ -1,8 +1,7 @@
 """A trained network on disk: weights as safetensors, everything else as JSON beside them.
 
 No pickle: opening a checkpoint runs no code. The JSON holds configuration, classes, leads, sampling
-rate, denoising, decision thresholds, the origin of the weights (data manifest, training, code
-version) and their SHA-256; loading refuses what does not fit.
+rate, denoising, decision thresholds, the origin of the weights and their SHA-256.
 """
 
 from __future__ import annotations
@@ -33,8 +32,7 @@ REMEDY = "restore the files of the checkpoint together, or train anew with this 
 def save_checkpoint(model: FoundationalECGNet | RhythmNet, path: Path, about: dict) -> None:
     """Write `path` (.json) and the weights beside it (.safetensors).
 
-    about: plain values; `train_config`, `thresholds`, `triage_cuts`, `denoise`, `data`,
-    `data_manifest` and whatever else explains the weights.
+    about: plain values; `train_config`, `thresholds`, `data` and what else explains the weights.
     """
     weights = save({k: v.detach().contiguous() for k, v in model.state_dict().items()})
     head = {

@@ -127,16 +127,13 @@ class FoundationalECGNet(nn.Module):
             self.lead_code = nn.Parameter(0.02 * torch.randn(leads, c))
             graph, heads = lead_graph(LEADS, config.graph), config.gat_heads
             self.gat = layer(c, c // heads, heads, graph)
-        self.embed = nn.Linear(leads * c, config.width)
-        self.tst = None
-        if config.tst:
-            sizes = config.width, config.tst_heads, config.tst_layers, config.d_ff
-            self.tst = TST(*sizes, config.dropout)
-        self.trunk = nn.Sequential(
-            nn.Linear(2 * config.width, config.width), nn.GELU(), nn.Dropout(config.dropout)
-        )
-        self.head_abnormal = nn.Linear(config.width, 1)
-        self.head_diseases = nn.Linear(config.width, len(DISEASES))
+        width, drop = config.width, config.dropout
+        self.embed = nn.Linear(leads * c, width)
+        sizes = width, config.tst_heads, config.tst_layers, config.d_ff
+        self.tst = TST(*sizes, drop) if config.tst else None
+        self.trunk = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Dropout(drop))
+        self.head_abnormal = nn.Linear(width, 1)
+        self.head_diseases = nn.Linear(width, len(DISEASES))
 
     def forward(
         self, x: Tensor, present: Tensor | None = None, return_maps: bool = False
@@ -181,8 +178,7 @@ class FoundationalECGNet(nn.Module):
     ) -> Tensor:
         """Attend over the leads of each graph, the mean of `graph_tokens` tokens: (B, L, P, C).
 
-        The message of a graph is added to each of its tokens; `maps` receives the attention
-        (B, S, H, L, L) as "leads".
+        The message of a graph is added to each of its tokens; `maps`, if any, receives "leads".
         """
         size, tokens = self.config.graph_tokens, h.shape[2]
         short = -tokens % size  # tokens that the last graph lacks

@@ -1,9 +1,8 @@
 """Graph attention over the leads of an ECG, dense, for one small fixed graph.
 
-GAT (Velickovic et al., ICLR 2018) and GATv2 (Brody, Alon and Yahav, ICLR 2022). Both compute the
-same numbers as `torch_geometric.nn.GATConv` and `GATv2Conv`. Here every pair of nodes has a place
-in a dense matrix, as in the equations; for many graphs, and where the attention is not
-returned, `gat_edges.py` computes the same on a CPU several times as fast.
+GAT (Velickovic et al., ICLR 2018) and GATv2 (Brody, Alon and Yahav, ICLR 2022): the same numbers as
+`torch_geometric.nn.GATConv` and `GATv2Conv`. Every pair of nodes has a place in a dense matrix; for
+many graphs, and without the attention, `gat_edges.py` computes the same several times as fast.
 
 Shapes: ... any batch, L nodes (leads), H heads, F features in, D features a head.
 """
@@ -46,8 +45,7 @@ def lead_graph(leads: tuple[str, ...], kind: str = "anatomy") -> Tensor:
 def attend(logits: Tensor, values: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
     """Softmax the logits (..., H, L, L) over the allowed sources; mix the values (..., H, L, D).
 
-    Row i of the attention holds the weights of the sources of node i. A node without a source
-    (all its neighbours are missing) gets zeros, not NaN.
+    Row i of the attention holds the weights of the sources of node i, zeros where it has none.
     """
     alpha = logits.masked_fill(~allowed, torch.finfo(logits.dtype).min).softmax(-1)
     alpha = alpha.masked_fill(~allowed, 0.0)
@@ -73,8 +71,7 @@ class GraphAttention(nn.Module):
         """Map node features (..., L, F) to (..., L, H*D).
 
         present: bool, broadcastable to (..., L); a lead that is False sends nothing.
-        With `return_attention` also the attention (..., H, L, L), each row summing to one.
-        Raises SignalError for another L or F.
+        With `return_attention` also the attention (..., H, L, L). SignalError for another L or F.
         """
         if h.dim() < 2 or h.shape[-1] != self.in_features or h.shape[-2] != len(self.graph):
             expected = f"(..., {len(self.graph)}, {self.in_features})"

@@ -1,9 +1,8 @@
 """The attention of `gat.py` along the edges, some graphs at a time, with its own backward pass.
 
-The numbers are those of the dense form, several times as fast on a CPU: most pairs of leads have no
-edge, and what one block of graphs needs stays in the processor's cache, in both directions, because
-the backward pass computes it again instead of fetching it from memory. Inside, graphs are the last
-dimension, so that every operation runs along contiguous numbers.
+Several times as fast as the dense form on a CPU: most pairs of leads have no edge, and a block of
+graphs stays in the processor's cache in both directions, because the backward pass computes it
+again. Graphs are the last dimension, so that operations run along contiguous numbers.
 
 Shapes: N graphs, L nodes, H heads, E edges; P features a head for the scores, D features a
 head that are mixed; k graphs in a block.
@@ -32,8 +31,7 @@ def store_batch_first(x: Tensor, into: Tensor) -> None:
 def incidence(target: Tensor, source: Tensor, nodes: int, like: Tensor) -> Tensor:
     """Return the incidence matrices of the targets and of the sources, (2, L, E), 0 and 1.
 
-    Sums over the edges of a node, and sums of an edge's two ends, are then matrix products: on a
-    CPU faster than gathering and scattering.
+    Sums over a node's edges and over an edge's ends are then matrix products: faster on a CPU.
     """
     one = torch.eye(nodes, dtype=like.dtype, device=like.device)
     return torch.stack([one[:, target], one[:, source]])

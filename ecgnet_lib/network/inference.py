@@ -62,10 +62,9 @@ def predict_crops(
     """Average the probabilities of evenly spaced crops over each recording.
 
     signals: (N, 12, T) mV, or an Archive. rows: which recordings, all by default. overlap: the
-    least share of a crop that it has in common with the next; 0.5 covers the recording twice, and
-    the last crop ends with the recording. present: (N, 12) bool for the N rows, False where a lead
-    is missing. Returns P(abnormal) (N,) and joint P(disease) (N, 5), float32. Raises SignalError
-    without a recording, or when one is shorter than a crop.
+    least share of a crop in common with the next; the last crop ends with the recording. present:
+    (N, 12) bool for the N rows, False where a lead is missing. Returns P(abnormal) (N,) and joint
+    P(disease) (N, 5), float32. SignalError without recordings or for one shorter than a crop.
     """
     get = batch_getter(signals)
     rows = np.arange(len(signals)) if rows is None else np.asarray(rows)

@@ -1,8 +1,7 @@
 """Rhythm branch: a small network for arrhythmia in ten seconds of lead II.
 
-A printed ECG shows 2.5 s of every lead, and below them lead II over ten seconds, the rhythm strip.
-Wave shapes can be read from the former, rhythm only from the latter: a premature beat is premature
-beside its neighbours, and a crop of 2.5 s holds two to four beats. The paper names no such part.
+A printed ECG shows 2.5 s of every lead, and below them lead II over ten seconds: rhythm can only be
+read from the latter, since 2.5 s hold two to four beats. The paper names no such part.
 
 Shapes: B recordings, C channels, T samples, P steps of 80 ms (T / 8).
 """
@@ -42,13 +41,10 @@ class Dilated(nn.Module):
 class RhythmNet(nn.Module):
     """The rhythm branch: (B, 12, T) mV in, logits (B,) and (B, 5) out, from lead II alone.
 
-    Only the logit of ARR depends on the signal; those of abnormal and of the four other diseases
-    are learned constants.
-
-    Three convolutions of stride 2 give one step every 80 ms. Blocks of doubling dilation (van den
-    Oord et al. 2016, arXiv 1609.03499, section 2.1; here in both directions and without gates) then
-    see 63 steps at once, 5 s: the beat before last and the one after next. Mean and maximum of each
-    channel over time give the logit.
+    Only the logit of ARR depends on the signal; the others are learned constants. Three
+    convolutions of stride 2 give one step every 80 ms. Blocks of doubling dilation (van den Oord et
+    al. 2016, arXiv 1609.03499, section 2.1; here in both directions and without gates) then see 63
+    steps at once, 5 s. Mean and maximum of each channel over time give the logit.
     """
 
     def __init__(self, config: OneStageConfig | None = None) -> None:
@@ -65,10 +61,7 @@ class RhythmNet(nn.Module):
         self.usual = nn.Parameter(torch.zeros(1 + len(DISEASES)))  # the constant logits
 
     def forward(self, x: Tensor, present: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the logits; a missing lead II (present, (B, 12) bool) is a flat line.
-
-        Raises SignalError for a shape that does not fit.
-        """
+        """Return the logits, lead II flat where `present` (B, 12) lacks it, or SignalError."""
         check_signal(x)
         lead = x[:, LEAD : LEAD + 1] / self.config.scale_mv  # (B, 1, T)
         if present is not None:
@@ -88,9 +81,8 @@ def predict_with_rhythm(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Predict as `predict_crops` does; P(ARR) is the mean of the crops' and the rhythm branch's.
 
-    So P(ARR), unlike the other diseases, may exceed P(abnormal). Without a rhythm branch, and for a
-    recording without lead II, the crops' P(ARR) stays. A recording shorter than ten seconds goes
-    through the rhythm branch whole.
+    So P(ARR) may exceed P(abnormal). Without a rhythm branch, and for a recording without lead II,
+    the crops' P(ARR) stays. The rhythm branch sees a recording of less than ten seconds whole.
     """
     abnormal, diseases = predict_crops(model, signals, present=present, rows=rows)
     if rhythm is not None:

@@ -1,8 +1,7 @@
 """The Time Series Transformer: an encoder over the tokens of a recording.
 
-Zerveas et al. (KDD 2021): an encoder only, with BatchNorm in place of LayerNorm and GELU; tokens
-that are patches of samples rather than single samples after Nie et al. (ICLR 2023); attention
-after Vaswani et al. (2017).
+Zerveas et al. (KDD 2021): an encoder with BatchNorm in place of LayerNorm and GELU; tokens that are
+patches of samples after Nie et al. (ICLR 2023); attention after Vaswani et al. (2017).
 
 Shapes: B batch, P tokens, E embedding, H heads.
 """
@@ -37,8 +36,7 @@ def normalise_tokens(norm: nn.BatchNorm1d, h: Tensor) -> Tensor:
 class FeatureDropout(nn.Dropout):
     """Drop a feature from all tokens of a recording at once (Tompson et al., CVPR 2015).
 
-    Tokens beside each other hold nearly the same, so dropping numbers one by one hides little; and
-    drawing one number a feature instead of one a token costs nothing.
+    Tokens beside each other hold nearly the same: dropping numbers one by one hides little.
     """
 
     def forward(self, h: Tensor) -> Tensor:
@@ -94,9 +92,8 @@ class TST(nn.Module):
         super().__init__()
         if width % heads or width % 2:
             raise ConfigError(f"TST's width must be even and a multiple of {heads} heads: {width}")
-        self.layers = nn.ModuleList(
-            EncoderLayer(width, heads, d_ff, dropout) for _ in range(layers)
-        )
+        stacked = (EncoderLayer(width, heads, d_ff, dropout) for _ in range(layers))
+        self.layers = nn.ModuleList(stacked)
         self.register_buffer("positions", positions(MAX_TOKENS, width), persistent=False)
 
     def forward(

@@ -1,11 +1,10 @@
 """Diseases as physics: each changes a healthy heart by as much as its severity says.
 
 A disease is named by its SCP-ECG code, the vocabulary of PTB-XL. Severity runs from 0, the healthy
-heart untouched, to 1, a picture for a textbook; from 0.5 on most hearts meet the criterion. The
-criteria are those of the AHA/ACCF/HRS recommendations: conduction (Surawicz et al. 2009, doi
-10.1016/j.jacc.2008.12.013), ST-T and QT (Rautaharju et al. 2009, doi 10.1016/j.jacc.2008.12.014),
-hypertrophy (Hancock et al. 2009, doi 10.1016/j.jacc.2008.12.015), and of the fourth universal
-definition of infarction (Thygesen et al. 2018, doi 10.1016/j.jacc.2018.08.1038).
+heart untouched, to 1, a picture for a textbook; from 0.5 on most hearts meet the criterion of
+the AHA/ACCF/HRS: conduction (Surawicz et al. 2009, doi 10.1016/j.jacc.2008.12.013), ST-T and QT
+(Rautaharju et al. 2009, doi 10.1016/j.jacc.2008.12.014), hypertrophy (Hancock et al. 2009, doi
+10.1016/j.jacc.2008.12.015); infarction: Thygesen et al. 2018, doi 10.1016/j.jacc.2018.08.1038.
 """
 
 from __future__ import annotations
@@ -24,8 +23,7 @@ Change = Callable[[Hearts, np.ndarray], None]  # what a severity (N,) does to N 
 class Disease(NamedTuple):
     """The change of hearts by a disease, and the statement that is given for it.
 
-    The statement, the disease's own name, stands from the severity `stated` on; below it, `mild`
-    is stated where the milder form has a code of its own.
+    The disease's name is stated from the severity `stated` on; below it `mild`, if there is one.
     """
 
     title: str
@@ -66,11 +64,6 @@ def _reaching(quantity: str, criterion: float, extreme: float) -> Change:
     return change
 
 
-def _premature(origin: str) -> Change:
-    """Make the change for beats that come too early, `pac` or `pvc`."""
-    return lambda h, s: setattr(h, origin, s)
-
-
 def _fibrillation(h: Hearts, s: np.ndarray) -> None:
     h.fibrillation, h.rate_bpm = s, h.rate_bpm * (1 + 0.35 * s)
     h.p[s > 0] = 0  # no organised atrial activity, however mild
@@ -79,9 +72,6 @@ def _fibrillation(h: Hearts, s: np.ndarray) -> None:
 def _flutter(h: Hearts, s: np.ndarray) -> None:
     h.flutter = s
     h.p[s > 0] = 0
-
-
-# --- conduction -----------------------------------------------------------------------------------
 
 
 def _left_bundle(h: Hearts, s: np.ndarray) -> None:
@@ -135,9 +125,6 @@ def _posterior_fascicle(h: Hearts, s: np.ndarray) -> None:
     _fascicle(h, s, lobes, reach(h.axis_deg, s, 98, 125))
 
 
-# --- infarction -----------------------------------------------------------------------------------
-
-
 def _infarction(towards: Sequence[float]) -> Change:
     """Make the change for an infarction in the wall that lies `towards`.
 
@@ -162,9 +149,6 @@ def _infarction(towards: Sequence[float]) -> Change:
     return change
 
 
-# --- repolarisation, hypertrophy ------------------------------------------------------------------
-
-
 def _ischaemia(h: Hearts, s: np.ndarray) -> None:
     """Subendocardial: ST down and T inverted in the lateral leads."""
     h.t = _blend(h.t, _vectors([-0.16, -0.05, 0.02], [-0.1, -0.03, 0.03], [-0.2, -0.06, 0.1]), s)
@@ -183,9 +167,8 @@ def sokolow_mv(h: Hearts) -> np.ndarray:
 
 def _left_hypertrophy(h: Hearts, s: np.ndarray) -> None:
     """More muscle, more voltage to the left and back; then strain, ST-T against it."""
-    h.qrs[:, 1:3] += (
-        (0.25 * s * (s > 0))[:, None, None] * h.size()[..., None] * _vectors([0.5, 0, 0.7])
-    )
+    more = (0.25 * s * (s > 0))[:, None, None]
+    h.qrs[:, 1:3] += more * h.size()[..., None] * _vectors([0.5, 0, 0.7])
     now = sokolow_mv(h)
     h.qrs[:, 1:4] *= (reach(now, s, 3.9, 5.6) / now)[:, None, None]
     stretch = (1 + 0.12 * s)[:, None]
@@ -211,8 +194,10 @@ SIMULATED: dict[str, Disease] = {
     "STACH": Disease("sinus tachycardia", _reaching("rate_bpm", 104, 150)),
     "AFIB": Disease("atrial fibrillation", _fibrillation, stated=0.0),
     "AFLT": Disease("atrial flutter", _flutter, stated=0.0),
-    "PAC": Disease("atrial premature complexes", _premature("pac"), stated=0.0),
-    "PVC": Disease("ventricular premature complexes", _premature("pvc"), stated=0.0),
+    "PAC": Disease("atrial premature complexes", lambda h, s: setattr(h, "pac", s), stated=0.0),
+    "PVC": Disease(
+        "ventricular premature complexes", lambda h, s: setattr(h, "pvc", s), stated=0.0
+    ),
     "1AVB": Disease("first-degree AV block", _reaching("pr_ms", 212, 340)),
     "IMI": Disease("inferior infarction", _infarction([0.1, 1.0, 0.15])),
     "ASMI": Disease("anteroseptal infarction", _infarction([-0.1, 0.0, -1.0])),
@@ -241,8 +226,8 @@ def severities(patients: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]
     for row, patient in enumerate(patients):
         for name, severity in patient.items():
             if name not in SIMULATED:
-                known = ", ".join(SIMULATED)
-                raise ConfigError("there is no such disease", expected=known, found=repr(name))
+                what, known = "there is no such disease", ", ".join(SIMULATED)
+                raise ConfigError(what, expected=known, found=repr(name))
             if not 0 <= severity <= 1:
                 what, expected = f"{name} is out of range", "0 (healthy) to 1 (textbook picture)"
                 raise ConfigError(what, expected=expected, found=severity)

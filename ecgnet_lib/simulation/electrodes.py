@@ -9,16 +9,18 @@ import numpy as np
 from ecgnet_lib.errors import ConfigError, SignalError
 from ecgnet_lib.simulation.heart import twelve_leads
 
-NOISES = ("baseline", "electrode", "muscle", "mains")
+# Lowest and highest frequency in Hz, exponent of the amplitude's fall, how much it swells.
+SPECTRA = {
+    "baseline": (0.04, 1.5, -1.3, 0.0),
+    "electrode": (1.0, 8.0, -1.0, 2.0),
+    "muscle": (8.0, np.inf, -0.5, 0.5),
+}
+NOISES = (*SPECTRA, "mains")
 MAINS_FROM_HZ = 200  # a slower recording cannot hold the mains
 RANGES = {
-    "fs_hz": (100, 2000),
-    "seconds": (2.5, 3600),
-    "heart_rate": (25, 220),
-    "qtc_ms": (300, 700),
-    "age": (18, 110),
-    "n_patients": (1, 10**6),
-    "seed": (0, 2**63),
+    **{"fs_hz": (100, 2000), "seconds": (2.5, 3600)},
+    **{"heart_rate": (25, 220), "qtc_ms": (300, 700), "age": (18, 110)},
+    **{"n_patients": (1, 10**6), "seed": (0, 2**63)},
 }
 
 
@@ -54,18 +56,14 @@ def electrode_noise(
         raw = rng.uniform(0.2, 1, (n, 9, 1)) * (np.sin(angle) + third * np.sin(3 * angle))
     else:
         hz = np.fft.rfftfreq(samples, 1 / fs_hz)
-        low, high, slope = {
-            "baseline": (0.04, 1.5, -1.3),
-            "electrode": (1.0, 8.0, -1.0),
-            "muscle": (8.0, np.inf, -0.5),
-        }[kind]
+        low, high, slope, bursts = SPECTRA[kind]
         inside = (hz > low) & (hz < high)
         weight = np.zeros(len(hz), np.float32)
         weight[inside] = hz[inside] ** slope * np.exp(-((hz[inside] / 120) ** 2))
         lines = rng.standard_normal((n, 9, len(hz), 2), np.float32).view(np.complex64)[..., 0]
         raw = np.fft.irfft(lines * weight, samples)
         swell = np.sin(2 * np.pi * rng.uniform(0.05, 0.2, (n, 1, 1)) * at + phase)
-        raw *= np.exp({"baseline": 0.0, "electrode": 2.0, "muscle": 0.5}[kind] * swell)
+        raw *= np.exp(bursts * swell)
     raw = raw * np.exp(0.5 * rng.standard_normal((n, 9, 1)))  # no two electrodes stick alike
     right, left, foot, chest = raw[:, :1], raw[:, 1:2], raw[:, 2:3], raw[:, 3:]
     eight = np.concatenate([left - right, foot - right, chest - (right + left + foot) / 3], axis=1)

@@ -51,12 +51,10 @@ def simulate(
 ) -> Simulation:
     """Record one ECG of each patient, given as a mapping of disease to severity; {} is healthy.
 
-    The same seed and the same number of patients give the same anatomies, whatever their diseases:
+    The same seed and number of patients give the same anatomies, whatever their diseases:
     `simulate([{"CLBBB": s}], seed=7)` turns one knob on one heart. `heart_rate` (bpm) and `qtc_ms`
-    override what age, sex and disease would give. See SIMULATED for the names.
-
-    Raises ConfigError for an unknown disease, a severity outside [0, 1], `fs_hz` outside 100-2000,
-    `seconds` outside 2.5-3600, a rate outside 25-220 bpm, a QTc outside 300-700 ms.
+    override what age, sex and disease would give. ConfigError for a disease not in SIMULATED, a
+    severity outside [0, 1] and a value outside its range in `electrodes.RANGES`.
     """
     check_range(fs_hz=fs_hz, seconds=seconds, heart_rate=heart_rate, qtc_ms=qtc_ms, seed=seed)
     if not len(patients):

@@ -41,8 +41,7 @@ def lay_beats(
         (ATRIAL, hearts.pac, 0.68, 1.08),
         (VENTRICULAR, hearts.pvc, 0.62, 1.38),
     ):
-        early = dice < (0.02 + 0.28 * severity * (severity > 0))[:, None]
-        early &= severity[:, None] > 0
+        early = (dice < (0.02 + 0.28 * severity)[:, None]) & (severity[:, None] > 0)
         sick = np.flatnonzero(severity > 0)
         middle = (0.45 * seconds / base[sick, 0]).astype(int) + 2 * kind - 1
         early[sick, middle] = True  # at least one shows
@@ -103,17 +102,12 @@ def draw_beats(
 
 
 def draw_atria(
-    dipole: np.ndarray,
-    hearts: Hearts,
-    cycle_s: np.ndarray,
-    fs_hz: float,
-    rng: np.random.Generator,
+    dipole: np.ndarray, hearts: Hearts, cycle_s: np.ndarray, fs_hz: float, rng: np.random.Generator
 ) -> None:
     """Add fibrillatory or flutter waves to the dipole, in place.
 
     Fibrillation: a sawtooth of three harmonics whose rate and amplitude wander (Stridh and Sornmo
-    2001, doi 10.1109/10.900266), best seen in V1. Flutter: a regular sawtooth, downwards in II,
-    III and aVF.
+    2001, doi 10.1109/10.900266), best seen in V1. Flutter: regular, downwards in II, III and aVF.
     """
     at = np.arange(dipole.shape[2]) / fs_hz
     for row in np.flatnonzero(hearts.fibrillation > 0):
@@ -123,15 +117,12 @@ def draw_atria(
         swell = 1 + 0.5 * np.sin(2 * np.pi * 0.7 * wander * at + phases[1])
         wave = sum(np.sin(m * theta + phases[2]) / m for m in (1, 2, 3)) * swell
         other = np.sin(1.13 * theta + phases[3]) * swell
-        height = 0.02 + 0.03 * hearts.fibrillation[row]
-        dipole[row] += height * (
-            np.outer([-0.2, 0.5, -0.8], wave) + np.outer([0.3, 0.5, 0.1], other)
-        )
+        first, second = np.outer([-0.2, 0.5, -0.8], wave), np.outer([0.3, 0.5, 0.1], other)
+        dipole[row] += (0.02 + 0.03 * hearts.fibrillation[row]) * (first + second)
     for row in np.flatnonzero(hearts.flutter > 0):
         theta = 2 * np.pi * (at / cycle_s[row] + rng.uniform())
         wave = sum(np.sin(m * theta) / m for m in (1, 2, 3, 4))
-        height = 0.03 + 0.09 * hearts.flutter[row]
-        dipole[row] += height * np.outer([-0.05, -0.8, -0.35], wave)
+        dipole[row] += (0.03 + 0.09 * hearts.flutter[row]) * np.outer([-0.05, -0.8, -0.35], wave)
 
 
 def breathe(dipole: np.ndarray, breath: np.ndarray, fs_hz: float) -> None:

@@ -45,8 +45,7 @@ def augment(
 ) -> tuple[Tensor, Tensor]:
     """Vary crops (B, L, T) in ways a real recording varies; return them and `present` (B, L).
 
-    Gain (electrode contact, body build), white noise, a slow wander of the baseline, and leads
-    that are missing. At least one lead always stays.
+    Gain, white noise, a slow wander of the baseline, missing leads. At least one lead stays.
     """
     batch, leads, length = x.shape
 
@@ -87,8 +86,8 @@ class OneCycleAdamW:
         self.batches = max(1, n // config.batch)  # a small last batch would upset BatchNorm
         self.crops = self.batches * min(config.batch, n)  # of an epoch
         self.epochs = max(1, round(config.crops / self.crops))
-        settings = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-        self.adamw = torch.optim.AdamW(self.parameters, **settings)
+        rate, decay = config.learning_rate, config.weight_decay
+        self.adamw = torch.optim.AdamW(self.parameters, rate, weight_decay=decay)
         steps = self.epochs * self.batches
         self.schedule = LambdaLR(self.adamw, lambda step: one_cycle(step / steps))
 

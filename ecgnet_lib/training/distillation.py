@@ -1,9 +1,8 @@
 """Distillation: a random forest on hand-crafted features gives the network soft labels.
 
-On few recordings a forest on two hundred textbook features classifies better than a network alone.
-Its probabilities of a training recording hold more than the 0 or 1 of the label, and the network
-learns from both (Hinton, Vinyals and Dean 2015, arXiv 1503.02531, section 2). Once trained it needs
-neither forest nor features.
+On few recordings such a forest classifies better than a network alone. Its probabilities hold more
+than the 0 or 1 of the label, and the network learns from both (Hinton, Vinyals and Dean 2015, arXiv
+1503.02531, section 2). Once trained it needs neither forest nor features.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ from ecgnet_lib.measurements.features import features_of
 from ecgnet_lib.network.inference import Signals, batch_getter
 from ecgnet_lib.training.loss import MIN_TRAIN, Labels, truth_of
 
-TREES = 500
+FOREST = {"n_estimators": 500, "min_samples_leaf": 2, "max_features": 0.3}
+FOREST |= {"class_weight": "balanced_subsample", "bootstrap": True, "oob_score": True}
 READ = 256  # recordings in memory at a time
 
 
@@ -43,15 +43,7 @@ def out_of_bag_soft_labels(
         if min(y.sum(), (~y).sum()) < MIN_TRAIN:
             soft_labels[train, column] = y.mean() if len(y) else 0.5
             continue
-        forest = ExtraTreesClassifier(
-            TREES,
-            min_samples_leaf=2,
-            max_features=0.3,
-            class_weight="balanced_subsample",
-            bootstrap=True,
-            oob_score=True,
-            random_state=seed,
-        ).fit(features[known], y)
+        forest = ExtraTreesClassifier(random_state=seed, **FOREST).fit(features[known], y)
         unknown = np.setdiff1d(train, known)
         if len(unknown):
             soft_labels[unknown, column] = forest.predict_proba(features[unknown])[:, 1]

@@ -1,10 +1,9 @@
 """Several processes that train one network: `torchrun --nproc-per-node=2 script.py`.
 
 Every process draws the same order, crops and augmentation, puts its slice of each batch through the
-network and gathers the logits of all, so that the loss is that of the whole batch; PyTorch's
-DistributedDataParallel averages the gradients. On GPUs BatchNorm sees the whole batch too. PyTorch
-has no such BatchNorm for CPUs: there each process normalises its own slice, and the losses come
-close to those of one process but do not equal them. Each process draws its own dropout.
+network and gathers the logits of all, so that the loss is that of the whole batch;
+DistributedDataParallel averages the gradients. On GPUs BatchNorm sees the whole batch too; on CPUs
+each process normalises its own slice, and the losses only come close to those of one process.
 """
 
 from __future__ import annotations

@@ -51,18 +51,17 @@ def fit(
 ) -> tuple[nn.Module, pd.DataFrame]:
     """Train on the rows `train`, keep the epoch that is best on the rows `val`.
 
-    signals: (N, 12, T) float32 mV at the model's rate, or an Archive. make: builds the network,
-    ours or a baseline: a module with `config.fs_hz` and `config.head` that maps (B, 12, T) and
-    present (B, 12) to the logits of both stages. initial: a network of the same kind whose weights
-    are the start (pre-training); it is left as it is. soft_labels: (N, 6) from
-    `out_of_bag_soft_labels`; the network then learns from them and the labels, in shares of
-    DISTILLATION_WEIGHT. Returns the model on the CPU in eval mode and one row an epoch: epoch,
-    loss, val_loss (middle crops), val_auc (macro, of crops side by side), learning_rate, seconds.
+    signals: (N, 12, T) float32 mV at the model's rate, or an Archive. make: builds the network, a
+    module with `config.fs_hz` and `config.head` that maps (B, 12, T) and present (B, 12) to the
+    logits of both stages. initial: a network of the same kind whose weights are the start; it is
+    left as it is. soft_labels: (N, 6) from `out_of_bag_soft_labels`, learned beside the labels, in
+    shares of DISTILLATION_WEIGHT. Returns the model on the CPU in eval mode and one row an epoch:
+    epoch, loss, val_loss (middle crops), val_auc (macro, of crops side by side), learning_rate,
+    seconds.
 
     The same seed on the same CPU with one thread gives the same bits. On a GPU the network runs in
-    bfloat16. Under `torchrun` all processes train one network, see `distributed.py`.
-
-    Raises ConfigError without recordings, SignalError when they are shorter than a crop.
+    bfloat16. Under `torchrun` all processes train one network, see `distributed.py`. Raises
+    ConfigError without recordings, SignalError when they are shorter than a crop.
     """
     config, group = config or TrainConfig(), process_group()
     train, val = np.asarray(train), np.asarray(val)

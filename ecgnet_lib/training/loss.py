@@ -59,8 +59,7 @@ def two_stage_loss(
     """Cross-entropy of stage 1 where it is known, plus that of stage 2 among the abnormal.
 
     abnormal, known: (B,); diseases: (B, 5). The softmax head learns from recordings with exactly
-    one disease; the one-stage head from all whose labels are known. A part without any recording in
-    the batch adds zero. gamma: see `focal`.
+    one disease; the one-stage head from all whose labels are known. gamma: see `focal`.
     """
     stage1, stage2 = logits
     part1 = focal(F.binary_cross_entropy_with_logits(stage1, abnormal, reduction="none"), gamma)
@@ -102,8 +101,7 @@ def macro_auc(
 ) -> float:
     """Return the mean AUC over abnormal and the diseases; NaN when no column counts.
 
-    A column counts with MIN_CHOICE positives and as many negatives in `rows`: with a single
-    positive the AUC would be chance, and chance would choose the epoch.
+    A column counts with MIN_CHOICE positives and as many negatives: else chance would choose.
     """
     known = labels.known[rows]
     columns = [(labels.abnormal[rows][known], abnormal[known])]
@@ -115,8 +113,7 @@ def macro_auc(
 def truth_of(labels: Labels) -> np.ndarray:
     """Return 0, 1 or NaN (unknown) of every recording and label, (N, 6) in order of NAMES.
 
-    As in `two_stage_loss`: where abnormal is unknown, so are the diseases, unless the recording
-    carries one.
+    Where abnormal is unknown, so are the diseases, unless the recording carries one.
     """
     truth = np.column_stack([labels.abnormal, labels.diseases]).astype(float)
     truth[~labels.known, 0] = np.nan

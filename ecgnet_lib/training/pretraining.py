@@ -56,15 +56,13 @@ def pretrain(
 ) -> tuple[nn.Module, pd.DataFrame]:
     """Train a network to predict hidden values of the recordings `rows`.
 
-    signals: denoised, as for `fit`; labels are not needed. make: builds a network with a
-    transformer, `tst`, over its tokens. Of config, the budget, crops, optimiser and seed count:
-    nothing is augmented. Returns the network, for `fit(initial=...)`, and one row an epoch: epoch,
-    loss (mean squared error of hidden samples in units of `scale_mv`), mean_loss (the error of
-    predicting the mean of the hidden samples), learning_rate, seconds. One process; the same seed
-    on the same CPU with one thread gives the same bits.
-
-    Raises ConfigError without recordings or without a transformer, SignalError for recordings
-    shorter than a crop.
+    signals: denoised, as for `fit`. make: builds a network with a transformer, `tst`, over its
+    tokens. Of config, budget, crops, optimiser and seed count: nothing is augmented. Returns the
+    network, for `fit(initial=...)`, and one row an epoch: epoch, loss (mean squared error of hidden
+    samples in units of `scale_mv`), mean_loss (the error of predicting the mean of the hidden
+    samples), learning_rate, seconds. One process; the same seed on the same CPU with one thread
+    gives the same bits. Raises ConfigError without recordings or without a transformer, SignalError
+    for recordings shorter than a crop.
     """
     config, rows, get = config or TrainConfig(), np.asarray(rows), batch_getter(signals)
     torch.manual_seed(config.seed)

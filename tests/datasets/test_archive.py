@@ -35,9 +35,6 @@ def folders(cache: Path) -> list[str]:
     return sorted(entry.name for entry in cache.iterdir() if entry.is_dir())
 
 
-# What it holds
-
-
 def test_at_its_own_rate_a_recording_comes_back_to_the_last_bit(tmp_path):
     files = {
         "plain": write(tmp_path / "a", "1", 1),
@@ -119,9 +116,6 @@ def test_problems_stand_in_the_table(files, tmp_path):
     assert archive.table.problems["src/00000"] == ""
 
 
-# Batches
-
-
 def test_batch_takes_any_order_and_gives_a_copy(files, tmp_path):
     archive = Archive.of(files, 100, tmp_path / "cache")
     every = archive.batch(range(6))
@@ -130,9 +124,6 @@ def test_batch_takes_any_order_and_gives_a_copy(files, tmp_path):
     assert archive.batch([]).shape == (0, 12, 1000)
     archive.batch([0])[:] = 9.0
     np.testing.assert_array_equal(archive.batch([0]), every[:1])
-
-
-# The key
 
 
 def test_it_is_made_once(files, tmp_path, monkeypatch):
@@ -175,9 +166,6 @@ def test_rate_length_names_and_order_are_part_of_the_key(files, tmp_path):
         Archive.of({f"x{name}": file for name, file in some.items()}, 100, cache).folder,
     }
     assert len(keys) == 5
-
-
-# What cannot be used
 
 
 def test_refusals_are_listed_and_taken_in_once_they_can_be_read(files, tmp_path, monkeypatch):
@@ -247,9 +235,6 @@ def test_a_damaged_archive_is_refused(files, tmp_path, name, damage):
     with pytest.raises(RecordingError, match="the archive is damaged") as caught:
         Archive.of(files, 100, tmp_path / "cache")
     assert "delete this folder" in caught.value.remedy
-
-
-# Signals in memory
 
 
 def test_signals_in_memory(tmp_path):

@@ -11,13 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ecgnet_lib.datasets.labels import (
-    CLASSES,
-    DISEASES,
-    MAP_FILE,
-    label_columns,
-    label_map,
-)
+from ecgnet_lib.datasets.labels import CLASSES, DISEASES, MAP_FILE, label_columns, label_map
 from ecgnet_lib.datasets.tables import (
     COLUMNS,
     PTBXL_COLUMNS,
@@ -51,9 +45,6 @@ def whole(ptbxl: pd.DataFrame) -> pd.DataFrame:
     if len(ptbxl) != 2854:
         pytest.skip("needs the unpacked copy with 2,854 PTB-XL recordings")
     return ptbxl
-
-
-# The map
 
 
 def test_map_rows_are_unique_and_consistent():
@@ -164,9 +155,6 @@ def test_label_columns(vocabulary, statements, classes, abnormal, other, only_si
     assert (row["other"], row["only_sinus_rhythm"]) == (other, only_sinus)
 
 
-# Known counts
-
-
 @pytest.mark.parametrize("part", COUNTS)
 def test_ptbxl_counts(whole: pd.DataFrame, part: str):
     folds = {"folds 1-8": range(1, 9), "fold 9": [9], "fold 10": [10]}.get(part, range(1, 11))
@@ -238,9 +226,6 @@ def test_challenge_table(physionet: Path):
     row = table.loc["chapman_shaoxing/JS00001"]
     assert (row.age, row.sex, row.ARR, row.CD, row.MI) == (85, "M", True, True, False)
     assert all((physionet / "challenge-2021" / f"{file}.hea").is_file() for file in table.file)
-
-
-# Bad metadata
 
 
 def write_ptbxl(root: Path, rows: list[dict] | bytes, signals: tuple[str, ...] = ("hr", "lr")):

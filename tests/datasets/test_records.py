@@ -68,9 +68,6 @@ def same(header: Path) -> bool:
     return np.array_equal(recording.signal, signal.T.astype(np.float32), equal_nan=True)
 
 
-# The real ones
-
-
 @pytest.mark.parametrize(
     ("source", "at_least"),
     [
@@ -102,9 +99,6 @@ def test_resampled_follows_the_official_100_hz(physionet):
         ours = resample(np.roll(high, -1, axis=1), 500, 100)
         assert ours.shape == low.shape
         assert np.corrcoef(ours[:, 5:-20].ravel(), low[:, 5:-20].ravel())[0, 1] > 0.997
-
-
-# What can be read
 
 
 @pytest.mark.parametrize(("kind", "suffix"), [("16", "dat"), ("16+24", "mat"), ("16+7", "dat")])
@@ -207,9 +201,6 @@ def test_length_may_be_left_to_the_file(tmp_path):
     np.testing.assert_array_equal(recording.signal, np.float32(DIGITAL / 1000.0))
 
 
-# What cannot
-
-
 def spoiled(header: Path, data: bytes | None, suffix: str = ".dat") -> Path:
     """The recording with other bytes in a file, or without it."""
     file = header.with_suffix(suffix)
@@ -279,9 +270,6 @@ def test_no_damaged_header_gives_a_bare_error(tmp_path):
     assert min(outcomes.values()) > 20
 
 
-# Leads
-
-
 def test_leads_are_put_in_order_and_spelled_alike(tmp_path):
     order = np.random.default_rng(3).permutation(12)
     leads = ("vx", *(LEADS[i].upper() for i in order))  # a further lead is left out
@@ -307,9 +295,6 @@ def test_too_short(tmp_path):
     assert in_standard_order(read(write(tmp_path, digital=DIGITAL[:, :1250]))).shape == (12, 1250)
 
 
-# Quality
-
-
 def test_problems_name_flat_and_saturated_leads():
     t = np.arange(5000) / 500
     signal = np.tile(np.float32(2 * np.sin(2 * np.pi * t)), (12, 1))
@@ -326,9 +311,6 @@ def test_problems_name_flat_and_saturated_leads():
     assert problems(signal, 500) == ()
     signal[5, 4500:] = 3.0
     assert problems(signal, 500) == ("aVF is saturated at 3.000 mV",)
-
-
-# Resampling and length
 
 
 @pytest.mark.parametrize("fs_hz", [250, 257, 360, 500, 1000])
@@ -357,9 +339,6 @@ def test_crop_or_pad_takes_the_middle_or_pads_both_sides():
     assert crop_or_pad(x, 7).tolist() == [[0, 1, 2, 3, 4, 5, 6]]
     assert crop_or_pad(x, 4).tolist() == [[1, 2, 3, 4]]
     assert crop_or_pad(x + 1, 10).tolist() == [[0, 1, 2, 3, 4, 5, 6, 7, 0, 0]]
-
-
-# Many
 
 
 def test_a_bad_one_is_set_aside_and_listed(tmp_path):

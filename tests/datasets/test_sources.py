@@ -91,9 +91,6 @@ def at_100_hz() -> dict[str, bytes]:
     return {name: data for name, data in small_ptbxl().items() if "records500" not in name}
 
 
-# --- downloads that go well ---------------------------------------------------------------------
-
-
 def test_get_brings_every_file_once_and_a_second_get_asks_for_nothing(server):
     wanted = at_100_hz()
     assert sources.get("ptbxl-500") == (len(wanted), len(wanted))
@@ -142,9 +139,6 @@ def test_the_rest_is_checked_against_the_published_list(server):
     assert sources.get("nstdb") == (3, 0)
     assert server.asked == []
     assert sources.verify("nstdb").passed
-
-
-# --- servers that misbehave ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", ["cut", "stall", "corrupt", 500, 503])
@@ -228,9 +222,6 @@ def test_a_folder_that_cannot_be_written_is_told(server):
         sources.get("ptbxl-500")
 
 
-# --- interruptions ------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def ctrl_c_works():
     """A process that was started in the background may ignore SIGINT; here it is heard."""
@@ -253,9 +244,6 @@ def test_ctrl_c_leaves_whole_files_and_the_next_get_goes_on(server):
     assert FILE in files_in(sources.DATA / PTB)
     server.before, server.faults = lambda path: None, {}
     assert_goes_on(server)
-
-
-# --- no network ---------------------------------------------------------------------------------
 
 
 def test_offline_forbids_every_request(server, monkeypatch):
@@ -291,9 +279,6 @@ def test_auto_tells_a_failure_after_the_server_has_answered(server, monkeypatch)
     server.faults[f"{PTB}/{FILE}"] = [404]
     with pytest.raises(SourceError, match="404"):
         sources.choose("auto")
-
-
-# --- choices ------------------------------------------------------------------------------------
 
 
 def test_auto_downloads_ptbxl_500_once(server):
@@ -401,9 +386,6 @@ def test_simulated_is_never_fetched_or_found(server):
             use("simulated")
 
 
-# --- checks -------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def copy(server, tmp_path, monkeypatch) -> Path:
     """A whole small copy in ECGNET_DATA, with its own list of checksums."""
@@ -455,9 +437,6 @@ def test_verify_needs_a_list_and_a_source(copy):
         sources.verify("ludb")
 
 
-# --- sources.csv and the committed lists --------------------------------------------------------
-
-
 def test_every_source_says_where_it_is_from(monkeypatch):
     monkeypatch.delenv("ECGNET_PHYSIONET", raising=False)
     for name, source in sources.SOURCES.items():
@@ -494,9 +473,6 @@ def test_importing_sources_is_cheap():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-# --- real recordings ----------------------------------------------------------------------------
 
 
 def test_the_real_copy_is_counted_and_verified(physionet, monkeypatch):

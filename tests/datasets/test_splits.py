@@ -42,6 +42,16 @@ def made_up(n: int = 600, seed: int = 0, sources: tuple[str, ...] = ("a", "b")) 
     return table.set_index(pd.Index([f"{s}/{i}" for i, s in enumerate(source)], name="recording"))
 
 
+class Lazy:
+    """Signals that are read when they are asked for, as an archive does."""
+
+    def __init__(self, n: int, batch) -> None:
+        self.n, self.batch = n, batch
+
+    def __len__(self) -> int:
+        return self.n
+
+
 def patients(split: Split, table: pd.DataFrame) -> list[set[str]]:
     return [set(table.patient.iloc[getattr(split, name)]) for name in SETS]
 
@@ -51,9 +61,6 @@ def spread(table: pd.DataFrame, parts: list[np.ndarray]) -> np.ndarray:
     labels = table[COLUMNS].to_numpy(float)
     counts = np.array([labels[part].sum(axis=0) for part in parts])
     return np.abs(counts - labels.sum(axis=0) / len(parts)).max(axis=0)
-
-
-# The protocols
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -161,9 +168,6 @@ def test_leave_one_source_out_drops_a_patient_of_the_tested_source():
         assert "left out" in split.note
 
 
-# The audit
-
-
 def test_audit_passes_a_sound_split_and_refuses_each_leak():
     table = made_up()
     split = official(table)
@@ -199,9 +203,6 @@ def test_audit_refuses_a_duplicated_signal_until_it_is_merged():
         audit(split, merged, signals)
 
 
-# Duplicates
-
-
 def test_duplicates_are_equal_to_the_microvolt_but_at_the_ends():
     table = made_up(130).sort_index()
     signals = np.random.default_rng(1).normal(size=(130, 2, 100)).astype(np.float32)
@@ -219,15 +220,7 @@ def test_duplicates_are_equal_to_the_microvolt_but_at_the_ends():
     expected = {(name[3], name[7]), (name[70], name[129]), (name[30], name[31])}
     expected |= {(name[60], name[61])}
     assert set(duplicates(signals, table)) == expected
-
-    class Archive:
-        def __len__(self):
-            return len(signals)
-
-        def batch(self, positions):
-            return signals[positions]
-
-    assert set(duplicates(Archive(), table)) == expected
+    assert set(duplicates(Lazy(130, signals.__getitem__), table)) == expected
     with pytest.raises(SplitError, match="130 signals"):
         duplicates(signals[:5], table)
 
@@ -237,9 +230,6 @@ def test_merge_duplicates_joins_patients_and_keeps_the_table():
     merged = merge_duplicates(table, [("v", "w"), ("u", "v"), ("y", "z")])
     assert list(merged.patient) == list("aaadee")
     assert list(table.patient) == list("abcdee"), "the table given must not change"
-
-
-# Real recordings
 
 
 def raw(root: Path, files: pd.Series) -> np.ndarray:
@@ -252,16 +242,9 @@ def raw(root: Path, files: pd.Series) -> np.ndarray:
 def test_ptbxl_holds_five_recordings_twice(physionet: Path):
     """All 2,854 at 500 Hz, in blocks that are read as they are needed, as an archive would."""
     table = ptbxl_table(physionet / "ptb-xl").table
-
-    class Files:
-        def __len__(self):
-            return len(table)
-
-        def batch(self, positions):
-            return raw(physionet / "ptb-xl", table.file.iloc[positions])
-
+    files = Lazy(len(table), lambda at: raw(physionet / "ptb-xl", table.file.iloc[at]))
     twins = [tuple(f"ptb-xl/{number:05d}" for number in pair) for pair in PTBXL_TWINS]
-    found = duplicates(Files(), table)
+    found = duplicates(files, table)
     assert found == twins
     merged = merge_duplicates(table, found)
     assert table.patient.nunique() - merged.patient.nunique() == 1  # 145 = 463 only

@@ -28,9 +28,6 @@ def rms(x: np.ndarray) -> np.ndarray:
     return np.sqrt(np.mean(np.square(x), axis=-1))
 
 
-# --- stage 1 -----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("fs_hz", "length"), [(100, 1000), (100, 257), (360, 1801), (500, 2500)])
 @pytest.mark.parametrize("band", [(0.5, 45.0), (0.5, 100.0), (8.0, 9.0)])
 def test_collapsed_band_equals_the_explicit_transform(fs_hz, length, band):
@@ -117,9 +114,6 @@ def test_mirrored_ends_bend_the_signal_less_than_point_reflected_ones():
     assert np.mean(mirrored) < 0.6 * np.mean(turned)
 
 
-# --- stage 2 -----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("fs_hz", "depth"), [(100, 1), (125, 1), (250, 2), (500, 3), (1000, 4)])
 def test_noise_is_measured_in_the_same_octave_at_every_rate(fs_hz, depth):
     """White noise of rms 1: an octave from the top down by `depth` holds 2^-depth of its power."""
@@ -180,9 +174,6 @@ def test_universal_equals_the_usual_loop_over_leads():
 
     x = ecg_like(100) + 0.1 * np.random.default_rng(0).standard_normal((2, 3, 1000))
     assert np.abs(dn.daubechies_universal(x) - pywt_loop(x, 100)).max() < 1e-9
-
-
-# --- both --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", dn.METHODS)
@@ -259,9 +250,6 @@ def test_needs_no_torch():
     code = "import sys; from ecgnet_lib.denoising.daubechies import denoise; "
     code += "assert not {'torch', 'wfdb'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-# --- real recordings, real noise -----------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Arc
 
 from ecgnet_lib import figures
 from ecgnet_lib.datasets.labels import CLASSES
-from ecgnet_lib.datasets.records import LEADS
+from ecgnet_lib.datasets.records import LEADS, in_standard_order, read
 from ecgnet_lib.errors import PageError, SignalError
 from ecgnet_lib.evaluation import results
 from ecgnet_lib.evaluation.metrics import per_class
@@ -101,7 +103,7 @@ def test_every_axis_names_its_quantity_and_its_unit(drawn):
             if not ax.axison:  # diagrams have no axes to name
                 continue
             labels = [
-                label.replace("\n", " ") for label in (ax.get_xlabel(), ax.get_ylabel()) if label
+                text.replace("\n", " ") for text in (ax.get_xlabel(), ax.get_ylabel()) if text
             ]
             assert labels, f"{name} has an axis without any label"
             for label in labels:
@@ -350,8 +352,6 @@ def test_patches_are_those_of_the_stem(signal):
 
 
 def test_arcs_join_the_token_to_those_it_hears(signal):
-    from matplotlib.patches import Arc
-
     fig = figures.token_attention_arcs(signal[1, :250], FS_HZ, looks_back(25), 20)
     arcs = [p for p in fig.axes[0].patches if isinstance(p, Arc)]
     arcs = sorted(arcs, key=lambda a: -a.get_linewidth())
@@ -360,17 +360,12 @@ def test_arcs_join_the_token_to_those_it_hears(signal):
     assert len({a.get_linewidth() for a in arcs[:3]}) == 3
 
 
-def test_show_gives_image_and_escaped_text(capsys, drawn):
+def test_show_gives_image_and_escaped_text_or_refuses_without(capsys, drawn):
     figures.show(drawn["gates"], alt='say "<b>"')
     assert capsys.readouterr().out.strip() == 'say "<b>"'
     page = style.Picture(b"png", 'say "<b>"', 540)._repr_html_()
     assert 'alt="say &quot;&lt;b&gt;&quot;"' in page and 'width="540"' in page
     assert 'src="data:image/png;base64,cG5n"' in page
-
-
-def test_show_refuses_a_figure_without_text(drawn):
-    from matplotlib.figure import Figure
-
     with pytest.raises(PageError, match="alternative text"):
         figures.show(Figure())
 
@@ -443,8 +438,6 @@ def test_red_and_green_would_fail_that_test():
 
 
 def test_real_recordings_are_drawn(physionet):
-    from ecgnet_lib.datasets.records import in_standard_order, read
-
     recording = read(physionet / "ptb-xl" / "records100" / "00000" / "00001_lr")
     x = in_standard_order(recording)
     label = figures.ecg_paper(x, recording.fs_hz).get_label()

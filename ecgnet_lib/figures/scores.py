@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -179,7 +180,8 @@ def whiskers(
         ax.grid(axis="x")
         ax.tick_params(axis="y", length=0)
         ax.locator_params(axis="x", nbins=4 if len(panels) > 1 else 6)
-    axes[0].set(yticks=range(len(rows)), yticklabels=rows, ylabel=ylabel)
+    names = [fill(row, 34) if len(row) > 34 else row for row in rows]
+    axes[0].set(yticks=range(len(rows)), yticklabels=names, ylabel=ylabel)
     axes[0].set_ylim(len(rows) - 0.5, -0.5)
     if len(xlabel) > 80 // len(axes):
         fig.supxlabel(xlabel, fontsize=9)

@@ -39,7 +39,7 @@ def run() -> list[Row]:
         "floor": lambda: irfft(rfft(noisy), noisy.shape[-1]),
         "pywt loop": lambda: pywt_loop(few, 100),
     }
-    slow = {"pywt loop": 5.0, "neurokit2": 30.0, "skimage BayesShrink": None}  # ours times faster
+    slow = {"pywt loop": 5.0, "neurokit2": 30.0}  # ours times faster
     for name, method in methods().items():
         if name in slow:
             calls[name] = partial(method, few, 100)

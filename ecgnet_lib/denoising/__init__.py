@@ -7,45 +7,4 @@ data set.
 
 import lazy_loader as lazy
 
-__getattr__, __dir__, __all__ = lazy.attach(
-    __name__,
-    ["apply", "compare", "daubechies", "morlet", "noise"],
-    {
-        "apply": ["denoised", "denoised_archive", "middle_crops"],
-        "compare": ["harm_table", "methods", "quality_table"],
-        "daubechies": [
-            "PAPER_BAND_HZ",
-            "THRESHOLD",
-            "WAVELET",
-            "daubechies_gated",
-            "daubechies_universal",
-            "denoise",
-            "garrote",
-            "gate",
-            "noise_mv",
-        ],
-        "morlet": [
-            "BAND_HZ",
-            "Bank",
-            "OMEGA0",
-            "PERIOD",
-            "morlet_band",
-            "morlet_bank",
-            "morlet_cwt",
-            "morlet_icwt",
-            "morlet_response",
-        ],
-        "noise": [
-            "NOISE_KINDS",
-            "REFERENCE_HZ",
-            "SNRS_DB",
-            "add_noise",
-            "choose_noise",
-            "draw_noise",
-            "prd_percent",
-            "reference_ecg",
-            "snr_db",
-            "wave_errors",
-        ],
-    },
-)
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import math
-import warnings
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -47,17 +46,6 @@ def neurokit_clean(x: np.ndarray, fs_hz: float) -> np.ndarray:
     return by_lead(x, lambda lead: neurokit2.ecg_clean(lead, sampling_rate=int(fs_hz)))
 
 
-def skimage_bayes(x: np.ndarray, fs_hz: float) -> np.ndarray:
-    """skimage.restoration.denoise_wavelet: BayesShrink, soft, db6, lead by lead."""
-    from skimage.restoration import denoise_wavelet
-
-    settings = {"method": "BayesShrink", "mode": "soft", "wavelet": "db6"}
-    with warnings.catch_warnings():
-        # Warnings: that the noise is estimated, and that a lead has none to estimate.
-        warnings.simplefilter("ignore")
-        return by_lead(x, lambda lead: denoise_wavelet(lead, **settings))
-
-
 def scipy_butterworth(x: np.ndarray, fs_hz: float) -> np.ndarray:
     """The same Butterworth as `denoise(method="butterworth")`, but with SciPy's default ends."""
     from scipy.signal import butter, sosfiltfilt
@@ -67,7 +55,7 @@ def scipy_butterworth(x: np.ndarray, fs_hz: float) -> np.ndarray:
 
 
 def methods() -> dict[str, Method]:
-    """Every method by the name it has in the tables; peers that are not installed are left out."""
+    """Every method by the name it has in the tables; neurokit2 only where it is installed."""
     found: dict[str, Method] = {
         "ours, gated": denoise,
         "paper": lambda x, fs_hz: denoise(x, fs_hz, "paper"),
@@ -79,8 +67,6 @@ def methods() -> dict[str, Method]:
     }
     if importlib.util.find_spec("neurokit2"):
         found["neurokit2"] = neurokit_clean
-    if importlib.util.find_spec("skimage"):
-        found["skimage BayesShrink"] = skimage_bayes
     return found
 
 
@@ -128,9 +114,7 @@ def harm_table(quality: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _measured(
-    clean: np.ndarray, noisy: np.ndarray, estimate: np.ndarray, fs_hz: float
-) -> dict[str, float]:
+def _measured(clean: np.ndarray, noisy: np.ndarray, estimate: np.ndarray, fs_hz: float) -> dict:
     moving = np.ptp(clean, axis=-1) > 0
     gain = np.full(1, np.nan)
     if noisy is not clean:

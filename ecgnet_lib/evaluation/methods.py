@@ -140,9 +140,8 @@ def class_metrics(
     scores, decisions = (
         test[[f"{kind}_{name}" for name in NAMES]].set_axis(NAMES, axis=1) for kind in "pd"
     )
-    found = per_class(
-        truth, scores, decisions, test["patient"].to_numpy(), resamples or RESAMPLES, seed
-    )
+    patients, resamples = test["patient"].to_numpy(), resamples or RESAMPLES
+    found = per_class(truth, scores, decisions, patients, resamples, seed)
     missing = [name for name, cuts in thresholds.items() if np.isnan(cuts).any()]
     found.loc[missing, [f"{m}{end}" for m in DECIDED for end in ("", "_low", "_high")]] = np.nan
     if "start_s" in test.index.names:

@@ -14,31 +14,4 @@ from ecgnet_lib.figures.style import STYLE
 
 mpl.rcParams.update(STYLE)
 
-__getattr__, __dir__, __all__ = lazy.attach(
-    __name__,
-    ["ecg", "method", "network", "scores", "style", "viewer"],
-    {
-        "ecg": ["ecg_heat", "ecg_paper", "ecg_strip", "label_lead"],
-        "method": ["lead_graph", "scalogram", "spectrum", "token_attention", "training_curves"],
-        "network": ["Stage", "gates", "journey", "patches", "token_attention_arcs"],
-        "scores": [
-            "MAP_LOOKS",
-            "METRICS",
-            "bars",
-            "calibration_errors",
-            "cascade_curves",
-            "class_counts",
-            "compared",
-            "confusion_matrix",
-            "deletion_curves",
-            "f1_by_protocol",
-            "net_benefit",
-            "ranking_curves",
-            "reliability",
-            "selective_f1",
-            "whiskers",
-        ],
-        "style": ["CLASS_COLOURS", "HEAT", "INK", "PALETTE", "WAVES", "show"],
-        "viewer": ["Viewer"],
-    },
-)
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

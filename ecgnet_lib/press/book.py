@@ -26,6 +26,7 @@ from ecgnet_lib.press.record import recorded
 from ecgnet_lib.press.run import Job, ensure_executed, executed
 
 NOT_PAGES = {"press", "experiments", "bench", "__main__.py"}  # no page depends on these
+SUFFIXES = {".py", ".pyi", ".csv", ".js"}
 BUT = ("press/__init__.py", "press/record.py")  # except on these
 FILE_NAME = re.compile(r"[\w.-]+\.\w+")
 UNSAFE = re.compile(r"[^\w.=-]+")  # in a file name
@@ -111,7 +112,7 @@ class Book:
     def library(self) -> dict[str, str]:
         """Return {path: SHA-256} of the library that pages use, and of the files that it names."""
         package = self.root / "ecgnet_lib"
-        paths = [path for path in package.rglob("*") if path.suffix in (".py", ".csv", ".js")]
+        paths = [path for path in package.rglob("*") if path.suffix in SUFFIXES]
         paths = [path for path in paths if path.relative_to(package).parts[0] not in NOT_PAGES]
         paths += [package / name for name in BUT if (package / name).is_file()]
         return self.with_named(paths)

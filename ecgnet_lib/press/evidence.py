@@ -264,15 +264,10 @@ def in_level(rows: pd.DataFrame, name: str) -> Found:
     rates = risk.observed_rates(test["level"], test["truth"])
     error, (_, chance) = risk.ece(test["truth"], test["p"]), risk.noise_floor(test["p"])
     told = [f"{level} {r['rate']:.3f} of {r['n']:,.0f}" for level, r in rates.iterrows()]
-    return Found(
-        *rates.loc[name, ["rate", "low", "high"]],
-        int(rates.loc[name, "n"]),
-        BY_PATIENT,
-        _sources(rows, "abnormal"),
-        f"all levels: {', '.join(told)}; calibration error {error:.3f}, by chance at most "
-        f"{chance:.3f}",
-        form=".3f",
-    )
+    beside = f"all levels: {', '.join(told)}; calibration error {error:.3f}, by chance at most "
+    share, n = rates.loc[name, ["rate", "low", "high"]], int(rates.loc[name, "n"])
+    where = _sources(rows, "abnormal")
+    return Found(*share, n, BY_PATIENT, where, f"{beside}{chance:.3f}", form=".3f")
 
 
 ALL = (f1, single, rivals, blocks, denoising, transfer, lightweight, scaling, deletion, level)

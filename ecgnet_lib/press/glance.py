@@ -43,11 +43,11 @@ def summary(node: ast.AST) -> str:
 
 
 def face(room: Path) -> dict[str, str]:
-    """Return {public name: module of the room in which to look for it}, from its `__init__`."""
-    names = {}
-    for node in ast.walk(parsed(room / "__init__.py")):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "lazy.attach":
-            names |= {n: m for m, of in ast.literal_eval(node.args[2]).items() for n in of}
+    """Return {public name: module of the room that defines it}, from its stub or its `__all__`."""
+    stub, names = room / "__init__.pyi", {}
+    for node in parsed(stub if stub.is_file() else room / "__init__.py").body:
+        if isinstance(node, ast.ImportFrom) and node.level and node.module:
+            names |= {alias.name: node.module for alias in node.names}
         elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             names |= dict.fromkeys(ast.literal_eval(node.value), "__init__")
     return names

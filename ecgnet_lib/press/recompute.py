@@ -80,10 +80,8 @@ def check_weights() -> Iterator[Finding]:
 def protocols(*names: str) -> Iterator[tuple[str, str, dict, dict, pd.DataFrame]]:
     """Yield experiment (those named, or all), protocol, result, its part stored, predictions."""
     for name in names or PREDICTED:
-        table, result = (
-            results.load_predictions(f"{name}.csv.gz"),
-            results.load_result(f"{name}.json"),
-        )
+        table = results.load_predictions(f"{name}.csv.gz")
+        result = results.load_result(f"{name}.json")
         for protocol, stored in result["protocols"].items():
             yield name, protocol, result, stored, table[table.protocol == protocol]
 
@@ -202,19 +200,17 @@ def check_data() -> Iterator[Finding]:
     from ecgnet_lib.datasets.sources import locate
     from ecgnet_lib.datasets.tables import READERS
 
-    check, truth = (
-        "data at hand",
-        pd.read_csv(results.RESULTS / "comparison_truth.csv", index_col=0),
-    )
-    check, owner = "data at hand", truth["source"].map(DATABASES).fillna("challenge-2021")
+    check, file = "data at hand", results.RESULTS / "comparison_truth.csv"
+    truth = pd.read_csv(file, index_col="recording")
+    owner = truth["source"].map(DATABASES).fillna("challenge-2021")
     for database, rows in truth.groupby(owner):
         count = f"{len(rows)} recordings"
         try:
-            labelled = READERS[database](locate(database))
+            table, refused = READERS[database](locate(database))
         except SourceError:
             yield Finding(check, database, count, "not at hand", True)
             continue
-        table, reasons = labelled.table, dict(labelled.refused)
+        reasons = dict(refused)
         for name in rows.index.difference(table.index):
             found = reasons.get(name, "no such recording at hand")
             yield Finding(check, name, "a stored recording", found, False)

@@ -6,14 +6,4 @@ time in `timing`, what spoils a recording in `electrodes`; `simulator` records t
 
 import lazy_loader as lazy
 
-__getattr__, __dir__, __all__ = lazy.attach(
-    __name__,
-    ["diseases", "electrodes", "heart", "simulator", "timing"],
-    {
-        "diseases": ["SIMULATED"],
-        "electrodes": ["NOISES", "electrode_noise", "spoil"],
-        "heart": ["DOWER", "Hearts", "healthy", "twelve_leads"],
-        "simulator": ["simulate"],
-        "timing": ["draw_beats"],
-    },
-)
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -7,14 +7,4 @@ several processes train one network.
 
 import lazy_loader as lazy
 
-__getattr__, __dir__, __all__ = lazy.attach(
-    __name__,
-    ["config", "distillation", "distributed", "loop", "loss", "pretraining"],
-    {
-        "config": ["TrainConfig", "augment", "one_cycle"],
-        "distillation": ["features_of_all", "out_of_bag_soft_labels"],
-        "loop": ["fit"],
-        "loss": ["DISTILLATION_WEIGHT", "Labels", "macro_auc", "two_stage_loss"],
-        "pretraining": ["GROUPS", "SPAN_TOKENS", "spans"],
-    },
-)
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -62,8 +62,8 @@ def test_public_names_are_explained_and_used(book: Book, tmp_path: Path) -> None
     assert unexplained(package) == []
     assert unused(book, package) == []
     copy = shutil.copytree(package, tmp_path / "ecgnet_lib")
-    init = copy / "simulation" / "__init__.py"
-    init.write_text(init.read_text().replace('"spoil"]', '"spoil", "nobody"]'))
+    stub = copy / "simulation" / "__init__.pyi"
+    stub.write_text(stub.read_text().replace("spoil", "spoil, nobody"))
     with open(copy / "simulation" / "electrodes.py", "a") as file:
         file.write("\n\ndef nobody():\n    return None\n")
     assert unexplained(copy) == unused(book, copy) == ["simulation.nobody"]

@@ -62,3 +62,14 @@ def test_each_dependency_has_its_reason() -> None:
     reasons = re.findall(r"^\| ([a-z].*?) \| (.+) \|$", README, re.MULTILINE)
     said = {name.split()[0] for packages, _ in reasons for name in packages.split(", ")}
     assert names - said == set()
+
+
+def test_its_conclusions_follow_from_the_stored_comparison() -> None:
+    methods = load_result("comparison.json")["protocols"]["B"]["methods"]
+    rows = [row for row in methods["ours"]["metrics"].values() if row["estimable"]]
+    assert "No F1 comes near" in README and max(row["f1_high"] for row in rows) < 0.9
+    level = methods["features"]["difference_to_ours"]
+    assert "random forest rank level with" in README and level["low"] < 0 < level["high"]
+    whole = "resnet1d_wang + pre-training + distillation + rhythm branch"
+    higher = methods[whole]["difference_to_ours"]
+    assert "ranks a little higher" in README and 0 < higher["low"] < higher["high"] < 0.01

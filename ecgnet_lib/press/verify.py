@@ -32,7 +32,7 @@ from ecgnet_lib.press.run import code_state, executed
 PAGES = Path("book", "results", "pages", "values.json")  # of each page when it was accepted
 FRESH = "verify/pages"  # the folder below build/ that `verify` executes the pages into
 RELATIVE, ABSOLUTE = 0.01, 0.005  # another processor rounds otherwise; the same one gives the same
-TIMED = re.compile(r"(?:06_model: (?:pass_ms|slowest|\w+_share)|07_training: seconds)$")
+TIMED = re.compile(r"06_model: (?:pass_ms|slowest|(slowest|other)_share)$|07_training: seconds$")
 FIGURE = re.compile(r"[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?")
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "PyWavelets")
 HTML = """<!doctype html><html lang="en"><head><meta charset="utf-8">

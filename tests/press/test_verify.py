@@ -315,3 +315,10 @@ def test_the_command_fails_and_names_what_moved(monkeypatch) -> None:
     assert done.exit_code == 1 and "comparison.json: f1: 0.99 stored, 0.859 now" in done.output
     monkeypatch.setattr(verify, "verify", lambda **_: [])
     assert CliRunner().invoke(main, ["verify"]).exit_code == 0
+
+
+def test_nothing_but_times_may_differ_from_the_accepted_values() -> None:
+    names = {f"{p}: {n}" for p, page in verify.accepted_pages(ROOT).items() for n in page["values"]}
+    timed = {"slowest", "slowest_share", "other_share", "pass_ms"}
+    wanted = {f"06_model: {name}" for name in timed} | {"07_training: seconds"}
+    assert set(filter(verify.TIMED.match, names)) == wanted
